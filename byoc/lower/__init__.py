@@ -1,0 +1,1 @@
+"""From a plan to compiled partitions: outline, match again inside, emit, compile."""
