@@ -1,0 +1,146 @@
+"""``byoc compile model.onnx --target a,b -o model.byoc``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from byoc.cli.flags import answer_flags, plugin_flag
+from byoc.cli.output import print_json
+from byoc.cli.planning import PlanRequest, check_requirement, planning_flags
+from byoc.cli.progress import progress_bars
+from byoc.errors import UsageError
+
+if TYPE_CHECKING:
+    from byoc.artifact import Artifact
+    from byoc.partition.plan import Plan
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write the artifact.  [default: MODEL's name with .byoc, in this folder]",
+)
+@plugin_flag
+@planning_flags
+@click.option(
+    "--require",
+    type=click.FloatRange(0.0, 100.0),
+    metavar="PCT",
+    help="Fail (exit code 8) when less of the FLOPs is on targets.",
+)
+@click.option("--dry-run", is_flag=True, help="Plan only: compile nothing, write no artifact.")
+@click.option("--save-plan", type=click.Path(path_type=Path), metavar="P.JSON", help="Write the plan for review.")
+@click.option(
+    "--on-fail",
+    type=click.Choice(["split", "host", "abort"]),
+    default="split",
+    show_default=True,
+    help="When a codegen cannot compile a partition: split it, leave it to the host, or stop.",
+)
+@click.option("--mcpu", metavar="CPU", help="CPU to compile for, such as znver4.  [default: this machine's]")
+@click.option("--emit-c", type=click.Path(path_type=Path), metavar="DIR", help="Write generated sources for reading.")
+@click.option(
+    "--cache-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where compiled parts are kept.  [default: $BYOC_CACHE_DIR, else ~/.cache/byoc]",
+)
+@click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
+@answer_flags
+def command(
+    model: Path,
+    output: Path | None,
+    request: PlanRequest,
+    require: float | None,
+    dry_run: bool,
+    save_plan: Path | None,
+    on_fail: str,
+    mcpu: str | None,
+    emit_c: Path | None,
+    cache_dir: Path | None,
+    no_cache: bool,
+    as_json: bool,
+) -> None:
+    """Compile an ONNX MODEL into one artifact.
+
+    Ends with one line that says how many ops each target has; "byoc explain" with the same flags says why.
+    """
+    import byoc
+
+    destination = output or Path(f"{model.stem}.byoc")
+    if not dry_run:
+        check_writable(destination)
+    for file in filter(None, (save_plan, emit_c)):
+        check_writable(file)
+    keywords = request.keywords()
+    artifact: Artifact | None = None
+    with progress_bars() as progress:
+        # The plan comes first, so that --require and a bad pin stop before minutes of compiling.
+        plan: Plan = byoc.partition(model, keywords.pop("targets", ()), **keywords)
+        check_requirement(plan, require)
+        if not dry_run:
+            artifact = byoc.compile(
+                plan,
+                on_fail=on_fail,
+                mcpu=mcpu,
+                cache_dir=cache_dir,
+                use_cache=not no_cache,
+                progress=progress,
+            )
+            plan = type(plan).from_json(artifact.plan_json)
+            check_requirement(plan, require)
+            artifact.save(destination)
+    if save_plan is not None:
+        write_atomically(save_plan, plan.to_json())
+    if artifact is not None and emit_c is not None:
+        write_sources(emit_c, artifact.sources)
+    answer(plan, None if dry_run else destination, emit_c, save_plan, as_json)
+
+
+def answer(plan: Plan, artifact: Path | None, emit_c: Path | None, save_plan: Path | None, as_json: bool) -> None:
+    """Say what was written, and end with the plan's summary."""
+    from byoc.explain import explain_json
+
+    written: dict[str, Any] = {"artifact": artifact, "sources": emit_c, "plan": save_plan}
+    if as_json:
+        named = {name: str(path) if path is not None else None for name, path in written.items()}
+        print_json({"written": named, **explain_json(plan)})
+        return
+    for name, path in written.items():
+        if path is not None:
+            click.echo(f"wrote {name} {path}")
+    click.echo(plan.summary())
+
+
+def check_writable(path: Path) -> None:
+    """Raise :class:`UsageError` now rather than after compiling."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {path}", f"the folder {folder} does not exist", f"mkdir -p {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {path}", f"the folder {folder} is not writable", "choose another place")
+
+
+def write_sources(folder: Path, sources: dict[str, str]) -> None:
+    """Write each generated file into `folder`, replacing those of the same names."""
+    folder.mkdir(exist_ok=True)
+    for name, text in sorted(sources.items()):
+        write_atomically(folder / Path(name).name, text)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write the whole file or nothing."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""Flags that every verb takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from byoc.cli.guard import Console
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _set_json(context: click.Context, _: click.Parameter, wanted: bool) -> bool:
+    context.find_object(Console).json = wanted  # type: ignore[union-attr]
+    return wanted
+
+
+def _set_verbose(context: click.Context, _: click.Parameter, count: int) -> None:
+    context.find_object(Console).verbose = count  # type: ignore[union-attr]
+    if count:
+        import logging
+
+        level = logging.INFO if count == 1 else logging.DEBUG
+        logging.basicConfig(level=level, format="%(name)s: %(message)s")
+
+
+def answer_flags(function: Function) -> Function:
+    """``--json`` (passed on as ``as_json``) and ``-v``."""
+    function = click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        callback=_set_verbose,
+        help="Say more on stderr; an error comes with its Python traceback.",
+    )(function)
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=_set_json, is_eager=True, help="Print one JSON document."
+    )(function)
+
+
+def plugin_flag(function: Function) -> Function:
+    """``--plugin file.py``, loaded before anything else so that its codegens can be named by other flags."""
+
+    def load(_: click.Context, __: click.Parameter, files: tuple[Path, ...]) -> tuple[Path, ...]:
+        if files:
+            import byoc
+
+            for file in files:
+                byoc.load_plugin(file)
+        return files
+
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE.PY",
+        callback=load,
+        expose_value=False,
+        help="Load a file that registers codegens (repeatable).",
+    )(function)

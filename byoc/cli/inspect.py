@@ -1,0 +1,76 @@
+"""``byoc inspect m.byoc``: the manifest, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from byoc.cli.flags import answer_flags
+from byoc.cli.output import print_json
+from byoc.text_table import bytes_text, table
+
+if TYPE_CHECKING:
+    from byoc.artifact import EntryFunction, Manifest
+
+
+@click.command("inspect")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@answer_flags
+def command(artifact: Path, as_json: bool) -> None:
+    """Show what an ARTIFACT holds, without loading its code.
+
+    Says whether it can run on this machine and, if not, why.
+    """
+    from dataclasses import asdict
+
+    from byoc.artifact import check_compatible, read_manifest
+
+    manifest = read_manifest(artifact)
+    obstacles = check_compatible(manifest)
+    if as_json:
+        print_json({"runs_here": not obstacles, "obstacles": obstacles, "manifest": asdict(manifest)})
+        return
+    click.echo(manifest_text(manifest))
+    click.echo("\nruns here: " + ("yes" if not obstacles else "no"))
+    for obstacle in obstacles:
+        click.echo(f"  {obstacle}")
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """What the manifest says, as text."""
+    sections = [
+        _made_with(manifest),
+        *(_entry(function) for function in manifest.entry_functions),
+        _partitions(manifest),
+        table(["member", "size", "sha256"], [(m.path, bytes_text(m.size), m.sha256) for m in manifest.members], "lr"),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _made_with(manifest: Manifest) -> str:
+    features = f" with {', '.join(manifest.cpu_features)}" if manifest.cpu_features else ""
+    weights = sum(weight.nbytes for weight in manifest.weights)
+    lines = [
+        f"format {manifest.format_version}, byoc {manifest.byoc_version}, tvm {manifest.tvm_version}, "
+        f"tvm-ffi {manifest.tvm_ffi_version}, build {manifest.build_id}",
+        f"for {manifest.architecture} {manifest.cpu}{features}",
+        f"{len(manifest.weights)} weights, {bytes_text(weights)}",
+    ]
+    for codegen in manifest.codegens:
+        needs = f", requires {', '.join(codegen.requires)}" if codegen.requires else ""
+        lines.append(f"codegen {codegen.name} {codegen.version}{needs}")
+    return "\n".join(lines)
+
+
+def _entry(function: EntryFunction) -> str:
+    lines = [f"entry function {function.name}"]
+    lines += [f"  in   {spec}" for spec in function.inputs]
+    lines += [f"  out  {spec}" for spec in function.outputs]
+    return "\n".join(lines)
+
+
+def _partitions(manifest: Manifest) -> str:
+    rows = [(p.symbol, p.target, len(p.constants)) for p in manifest.partitions]
+    return table(["partition", "target", "constants"], rows, "llr") if rows else ""
