@@ -1,0 +1,61 @@
+"""``If``: a branch that is decided at import is converted in place; otherwise both become branches of a Relax ``If``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+from tvm import relax
+
+from byoc.importer.structure import live_nodes
+from byoc.importer.values import Value
+
+if TYPE_CHECKING:
+    from byoc.importer.builder import GraphBuilder, Scope
+    from byoc.importer.node_view import NodeView
+
+
+def lower_if(builder: GraphBuilder, view: NodeView, scope: Scope) -> list[Value | None]:
+    """The results of an ONNX ``If``."""
+    branches = {name: view.attributes[name].g for name in ("then_branch", "else_branch") if name in view.attributes}
+    if len(branches) != 2:
+        view.refuse("it lacks a then_branch or an else_branch")
+    decided = view.known(0)
+    if decided is not None:
+        return _convert_branch(builder, view, scope, "then_branch" if bool(decided.reshape(-1)[0]) else "else_branch")
+    condition = view.tensor(0)
+    if view.rank(0) != 0:
+        condition = builder.block_builder.emit(relax.op.reshape(condition, relax.ShapeExpr([])))
+    sequences = [_branch_sequence(builder, view, scope, name) for name in ("then_branch", "else_branch")]
+    result = builder.block_builder.emit(relax.If(condition, sequences[0], sequences[1]))
+    count = len(view.node.proto.output)
+    if count == 1:
+        return [result]
+    return [builder.block_builder.emit(relax.TupleGetItem(result, index)) for index in range(count)]
+
+
+def _branch_sequence(builder: GraphBuilder, view: NodeView, scope: Scope, name: str) -> relax.SeqExpr:
+    outer, builder.bindings = builder.bindings, []
+    builder.block_builder.begin_scope()
+    builder.block_builder._begin_binding_block()
+    try:
+        body = builder.collect(_convert_branch(builder, view, scope, name))
+        builder.flush(view.node)
+        blocks = [relax.BindingBlock(builder.bindings)] if builder.bindings else []
+    finally:
+        builder.block_builder._end_block()
+        builder.block_builder.end_scope()
+        builder.bindings = outer
+    return relax.SeqExpr(blocks, body)
+
+
+def _convert_branch(builder: GraphBuilder, view: NodeView, scope: Scope, name: str) -> list[Value | None]:
+    from byoc.importer.builder import Scope
+
+    graph: onnx.GraphProto = view.attributes[name].g
+    inner = Scope(scope.opsets, scope)
+    builder.define_initializers(graph, inner)
+    outputs = [value.name for value in graph.output]
+    nodes = live_nodes(graph.node, outputs, inner.names(), f"{view.node.name}/{name}/", f"the {name} of node {view.node}")
+    builder.convert_nodes(nodes, inner)
+    return [builder.find(inner, output) for output in outputs]

@@ -1,0 +1,178 @@
+"""Where each Relax call came from: the ONNX node's name and operator type, kept on the call's span.
+
+A span survives TVM's own passes as long as the call itself does.  Calls that a pass makes have none;
+:func:`inherit_origins` gives them the one of the op that they most plainly stem from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tvm
+from tvm import ir, relax
+
+_MARK = "onnx\x1f"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The ONNX node that an op stems from.  ``op_type`` carries its domain if it is not ONNX's own."""
+
+    node: str
+    op_type: str
+
+
+def origin_of(expr: relax.Expr) -> Origin | None:
+    """The origin on ``expr``'s span, or None."""
+    span = expr.span
+    if isinstance(span, ir.SequentialSpan):
+        span = next((part for part in span.spans if part.source_name.name.startswith(_MARK)), None)
+    if span is None or not span.source_name.name.startswith(_MARK):
+        return None
+    _, op_type, node = span.source_name.name.split("\x1f", 2)
+    return Origin(node, op_type)
+
+
+def with_origin(call: relax.Call, origin: Origin) -> relax.Call:
+    """The same call, carrying ``origin``."""
+    return _with_span(call, _span(origin))
+
+
+def inherit_origins(module: tvm.IRModule) -> tvm.IRModule:
+    """Give each call without an origin the one of its consumer, else of its producer, else one of its own.
+
+    Stable and idempotent; returns ``module`` itself if no call lacks an origin.
+    """
+    changed = {}
+    for name, function in module.functions_items():
+        if isinstance(function, relax.Function):
+            seen = _inherit_in_function(function, None)
+            if seen is not function:
+                changed[name] = seen
+    if not changed:
+        return module
+    module = tvm.IRModule(dict(module.functions_items()), attrs=module.attrs, global_infos=module.global_infos)
+    for name, function in changed.items():
+        module.update_func(name, function)
+    return module
+
+
+def keep_origins(pass_: Callable[[tvm.IRModule], tvm.IRModule]) -> Callable[[tvm.IRModule], tvm.IRModule]:
+    """The pass followed by :func:`inherit_origins`."""
+
+    def run(module: tvm.IRModule) -> tvm.IRModule:
+        return inherit_origins(pass_(module))
+
+    return run
+
+
+def stamp(binding: relax.Binding, origin: Origin) -> relax.Binding:
+    """The binding with ``origin`` on the call that it binds, unless that call has an origin already."""
+    value = binding.value
+    if not isinstance(value, relax.Call) or origin_of(value) is not None:
+        return binding
+    return _rebind(binding, with_origin(value, origin))
+
+
+def _span(origin: Origin) -> ir.Span:
+    return ir.Span(ir.SourceName(f"{_MARK}{origin.op_type}\x1f{origin.node}"), 1, 1, 1, 1)
+
+
+def _with_span(call: relax.Call, span: ir.Span) -> relax.Call:
+    return relax.Call(call.op, call.args, call.attrs, call.ty_args, span=span)
+
+
+def _rebind(binding: relax.Binding, value: relax.Expr) -> relax.Binding:
+    if isinstance(binding, relax.MatchCast):
+        return relax.MatchCast(binding.var, value, binding.ty)
+    return relax.VarBinding(binding.var, value)
+
+
+def _inherit_in_function(function: relax.Function, fallback: Origin | None) -> relax.Function:
+    body = _inherit_in_sequence(function.body, fallback)
+    if body is function.body:
+        return function
+    return relax.Function(
+        function.params, body, function.ret_ty, is_pure=function.is_pure, attrs=function.attrs, span=function.span
+    )
+
+
+def _inherit_in_sequence(sequence: relax.SeqExpr, fallback: Origin | None) -> relax.SeqExpr:
+    bindings = [binding for block in sequence.blocks for binding in block.bindings]
+    origins = _spread(bindings, fallback)
+    changed = False
+    blocks = []
+    position = 0
+    for block in sequence.blocks:
+        fresh = []
+        for binding in block.bindings:
+            renewed = _renew(binding, origins[position])
+            changed |= renewed is not binding
+            fresh.append(renewed)
+            position += 1
+        blocks.append(type(block)(fresh))
+    return relax.SeqExpr(blocks, sequence.body, sequence.span) if changed else sequence
+
+
+def _spread(bindings: list[relax.Binding], fallback: Origin | None) -> list[Origin | None]:
+    """One origin per binding: its own, else its first consumer's, else its last producer's, else ``fallback``."""
+    place = {binding.var: index for index, binding in enumerate(bindings)}
+    reads = [[place[var] for var in _vars_read(binding.value) if var in place] for binding in bindings]
+    origins = [origin_of(b.value) if isinstance(b.value, relax.Call) else None for b in bindings]
+    if all(o is not None or not isinstance(b.value, relax.Call) for o, b in zip(origins, bindings, strict=True)):
+        return origins
+    for index in range(len(bindings) - 1, -1, -1):  # consumers come later, so they are settled first
+        for producer in reads[index]:
+            if origin_of_own(bindings[producer]) is None and origins[index] is not None:
+                origins[producer] = origins[index]
+    for index, producers in enumerate(reads):
+        if origins[index] is None:
+            origins[index] = next((origins[p] for p in reversed(producers) if origins[p] is not None), fallback)
+    return origins
+
+
+def origin_of_own(binding: relax.Binding) -> Origin | None:
+    """The origin that the bound call itself carries."""
+    return origin_of(binding.value) if isinstance(binding.value, relax.Call) else None
+
+
+def _vars_read(expr: relax.Expr) -> list[relax.Var]:
+    found: list[relax.Var] = []
+    pending = [expr]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, relax.Var):
+            found.append(item)
+        elif isinstance(item, relax.Call):
+            pending.extend(reversed(list(item.args)))
+        elif isinstance(item, relax.Tuple):
+            pending.extend(reversed(list(item.fields)))
+        elif isinstance(item, relax.TupleGetItem):
+            pending.append(item.tuple_value)
+        elif isinstance(item, relax.If):
+            pending.extend((item.true_branch.body, item.false_branch.body, item.cond))
+    return found
+
+
+def _renew(binding: relax.Binding, origin: Origin | None) -> relax.Binding:
+    value = binding.value
+    if isinstance(value, relax.Call):
+        if origin_of(value) is not None:
+            return binding
+        return _rebind(binding, with_origin(value, origin or _own_origin(binding)))
+    if isinstance(value, relax.If):
+        branches = [_inherit_in_sequence(branch, origin) for branch in (value.true_branch, value.false_branch)]
+        if branches[0] is value.true_branch and branches[1] is value.false_branch:
+            return binding
+        return _rebind(binding, relax.If(value.cond, branches[0], branches[1], value.span))
+    if isinstance(value, relax.Function):
+        inner = _inherit_in_function(value, origin)
+        return binding if inner is value else _rebind(binding, inner)
+    return binding
+
+
+def _own_origin(binding: relax.Binding) -> Origin:
+    """For a call that no ONNX node leads to: its variable and its Relax op."""
+    op = binding.value.op
+    return Origin(binding.var.name_hint if hasattr(binding.var, "name_hint") else binding.var.name, f"relax.{op.name if isinstance(op, ir.Op) else 'call'}")

@@ -1,0 +1,92 @@
+"""What the importer knows about an ONNX value while it converts: all of it, its elements as symbols, or only its type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import tvm
+from tvm import relax, sym, tirx
+
+Dim: TypeAlias = "int | tvm.ir.Expr"  # an extent: a number, or an expression over symbolic extents
+
+
+class Known:
+    """A value known at import: its array, and (made once, on demand) its Relax constant."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self._constant: relax.Expr | None = None
+
+    @property
+    def constant(self) -> relax.Expr:
+        if self._constant is None:
+            self._constant = relax.const(np.ascontiguousarray(self.array).reshape(self.array.shape), str(self.array.dtype))
+        return self._constant
+
+
+@dataclass(frozen=True)
+class Symbolic:
+    """A small integer tensor (rank 0 or 1) whose elements are expressions over symbolic extents.
+
+    ``elements`` is a numpy array of objects; ``dtype`` is the ONNX value's own ("int64", "int32").
+    """
+
+    elements: np.ndarray
+    dtype: str = "int64"
+
+
+Value: TypeAlias = "Known | Symbolic | relax.Expr"
+
+
+@dataclass
+class Extents:
+    """Arithmetic over extents, all of which are at least 0."""
+
+    analyzer: sym.Analyzer = field(default_factory=sym.Analyzer)
+
+    def declare(self, symbol: tirx.Var) -> None:
+        self.analyzer.update(symbol, sym.ConstIntBound(0, sym.ConstIntBound.POS_INF))
+
+    def simplify(self, dim: Dim) -> Dim:
+        if isinstance(dim, int | np.integer):
+            return int(dim)
+        simple = self.analyzer.simplify(dim)
+        return int(simple.value) if isinstance(simple, tirx.IntImm) else simple
+
+    def equal(self, left: Dim, right: Dim) -> bool | None:
+        """Whether the two are equal; None if it depends on the symbols."""
+        difference = self.simplify(left - right)
+        if isinstance(difference, int):
+            return difference == 0
+        bound = self.analyzer.const_int_bound(difference)
+        return False if bound.min_value > 0 or bound.max_value < 0 else None
+
+    def at_least(self, left: Dim, right: Dim) -> bool | None:
+        """Whether ``left >= right``; None if it depends on the symbols."""
+        difference = self.simplify(left - right)
+        if isinstance(difference, int):
+            return difference >= 0
+        bound = self.analyzer.const_int_bound(difference)
+        if bound.min_value >= 0:
+            return True
+        return False if bound.max_value < 0 else None
+
+    def product(self, dims: Sequence[Dim]) -> Dim:
+        total: Dim = 1
+        for dim in dims:
+            total = total * dim
+        return self.simplify(total)
+
+    def divide(self, left: Dim, right: Dim) -> Dim | None:
+        """``left / right`` rounded towards zero as ONNX has it; None if ``right`` may be 0."""
+        if isinstance(right, int) and right == 0:
+            return None
+        if isinstance(left, int) and isinstance(right, int):
+            quotient = abs(left) // abs(right)
+            return quotient if (left < 0) == (right < 0) else -quotient
+        if self.at_least(left, 0) and self.at_least(right, 1):
+            return self.simplify(tirx.floordiv(left, right))
+        return self.simplify(tirx.truncdiv(left, right))
