@@ -1,0 +1,170 @@
+"""Reading an artifact: nothing of it is used before all of it is verified."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from byoc.artifact.archive import END_SIZE, MANIFEST, PAGE, Member, layout, manifest_sha256_in, manifest_size_in
+from byoc.artifact.manifest import Manifest, MemberRecord
+from byoc.artifact.weights import view_weights
+from byoc.artifact.writer import LIBRARY, MEMBERS, PLAN, WEIGHTS
+from byoc.errors import ArtifactError
+
+_LARGEST_MANIFEST = 256 << 20  # bytes; a limit only so that a forged size cannot ask for all memory
+_AGAIN = "copy the file again, or compile the model again"
+
+
+@dataclass(frozen=True)
+class OpenedArtifact:
+    """A verified artifact; ``arrays`` are views of the mapped file, so the file must not be changed in place.
+
+    The pages are private: writing to an array never reaches the file.
+    """
+
+    path: Path
+    manifest: Manifest
+    plan_json: str
+    library: bytes
+    arrays: tuple[np.ndarray[Any, Any], ...]
+    python_functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """The manifest, its own digest checked; no other member is read.
+
+    Raises :class:`ArtifactError` if the file is missing, is no artifact, is damaged in what is read, or has another
+    format version.
+    """
+    with _opened(path) as file:
+        return Manifest.from_json(_manifest_bytes(file, Path(path)))
+
+
+def open_artifact(path: str | os.PathLike[str]) -> OpenedArtifact:
+    """Open a file and verify every byte of it; no native code is loaded.
+
+    Raises :class:`ArtifactError` that names the member at fault: damaged, missing, doubled, unknown or of another size
+    than the manifest says; or bytes before, between or after the members.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        text = _manifest_bytes(file, path)
+        manifest = Manifest.from_json(text)
+        _check_member_list(path, manifest)
+        mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    records = (MemberRecord(MANIFEST, len(text), hashlib.sha256(text).hexdigest()), *manifest.members)
+    data = _verified_members(path, mapped, records)
+    try:
+        plan_json = bytes(data[PLAN]).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f'"{PLAN}" in "{path}" is not text', str(error), _AGAIN) from None
+    return OpenedArtifact(
+        path, manifest, plan_json, bytes(data[LIBRARY]), view_weights(data[WEIGHTS], manifest.weights)
+    )
+
+
+def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        why = "it is a folder" if isinstance(error, IsADirectoryError) else error.strerror or str(error)
+        raise ArtifactError(f'the artifact "{os.fspath(path)}" cannot be opened', why, "check the path") from None
+
+
+def _manifest_bytes(file: BinaryIO, path: Path) -> bytes:
+    head = file.read(PAGE)
+    if not head:
+        raise ArtifactError(f'"{path}" is empty', "an artifact begins with its manifest", _AGAIN)
+    size = manifest_size_in(head)
+    if size is None:
+        raise ArtifactError(
+            f'"{path}" is not a byoc artifact',
+            "it does not begin with a manifest: it is another kind of file, cut off, or has bytes before the archive",
+            "name a file that byoc compile wrote",
+        )
+    file_size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, file_size - END_SIZE))
+    digest = manifest_sha256_in(file.read())
+    if digest is None:
+        raise ArtifactError(
+            f'"{path}" does not end as an artifact does', "it is truncated, or has bytes after the archive", _AGAIN
+        )
+    if size > min(_LARGEST_MANIFEST, file_size - PAGE):
+        raise ArtifactError(f'the manifest in "{path}" claims {size} bytes', f"the file has {file_size}", _AGAIN)
+    file.seek(PAGE)
+    text = file.read(size)
+    if hashlib.sha256(text).hexdigest() != digest:
+        raise ArtifactError(f'"{MANIFEST}" in "{path}" is damaged', "its SHA-256 is not the one recorded", _AGAIN)
+    return text
+
+
+def _check_member_list(path: Path, manifest: Manifest) -> None:
+    listed = tuple(member.path for member in manifest.members)
+    if listed != MEMBERS:
+        raise ArtifactError(
+            f'the manifest of "{path}" lists the members {", ".join(listed) or "(none)"}',
+            f"this format has exactly {', '.join(MEMBERS)}",
+            "compile the model again",
+        )
+
+
+def _verified_members(path: Path, mapped: memoryview, records: tuple[MemberRecord, ...]) -> dict[str, memoryview]:
+    blank = layout([Member(record.path, record.size, 0) for record in records], records[0].sha256)
+    if blank.total_size != len(mapped):
+        raise _other_form(path, len(mapped), blank.total_size, records)
+    members, data, damaged = [], {}, []
+    for record, offset in zip(records, blank.offsets, strict=True):
+        content = mapped[offset : offset + record.size]
+        members.append(Member(record.path, record.size, zlib.crc32(content)))
+        data[record.path] = content
+        if hashlib.sha256(content).hexdigest() != record.sha256:
+            damaged.append(record.path)
+    if damaged:
+        raise ArtifactError(
+            f'{" and ".join(damaged)} in "{path}" {"are" if len(damaged) > 1 else "is"} damaged',
+            "the SHA-256 is not the one that the manifest records",
+            _AGAIN,
+        )
+    form = layout(members, records[0].sha256)
+    around = [*zip(form.header_offsets, form.headers, strict=True), (form.tail_offset, form.tail)]
+    if any(mapped[start : start + len(wanted)] != wanted for start, wanted in around):
+        raise _other_form(path, len(mapped), form.total_size, records)
+    return data
+
+
+def _other_form(path: Path, size: int, wanted: int, records: tuple[MemberRecord, ...]) -> ArtifactError:
+    """What is wrong with an archive whose form is not the one that its manifest implies."""
+    why = f"it has {size} bytes where its manifest implies {wanted}" if size != wanted else ""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+        counts = Counter(info.filename for info in infos)
+        known = {record.path: record.size for record in records}
+        faults = [
+            *(f'member "{name}" is there {count} times' for name, count in counts.items() if count > 1),
+            *(f'member "{name}" is not in the manifest' for name in counts if name not in known),
+            *(f'member "{name}" is missing' for name in known if name not in counts),
+            *(
+                f'member "{info.filename}" has {info.file_size} bytes, the manifest says {known[info.filename]}'
+                for info in infos
+                if known.get(info.filename, info.file_size) != info.file_size
+            ),
+        ]
+        why = "; ".join(faults) or why
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        pass
+    return ArtifactError(
+        f'the archive "{path}" is not in the form its manifest implies',
+        why or "the zip's own tables are damaged, or bytes lie between its members",
+        _AGAIN,
+    )

@@ -1,0 +1,103 @@
+"""TVM's runtime library, and the libraries that artifacts bring."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from byoc.compat import check_versions
+from byoc.errors import ArtifactError, ToolchainError
+
+if TYPE_CHECKING:
+    from tvm_ffi import Module
+
+RUNTIME = "libtvm_runtime.so"
+RUNTIME_EXTRA = "libtvm_runtime_extra.so"  # sort, top-k, non-maximum suppression and random numbers
+
+
+@lru_cache(maxsize=1)
+def load_runtime() -> None:
+    """Make TVM's runtime present in this process, without its compiler (importing ``tvm`` would load that too).
+
+    Raises :class:`ToolchainError` if the TVM wheels are absent or have another version than byoc needs.
+    """
+    check_versions()
+    folder = library_folder()
+    for name in (RUNTIME, RUNTIME_EXTRA):
+        path = folder / name
+        if name == RUNTIME_EXTRA and not path.exists():
+            continue
+        try:
+            # Global: the libraries of artifacts and vendors look its symbols up without naming it.
+            ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise ToolchainError(
+                f"TVM's runtime library {name} cannot be loaded", str(error), "install apache-tvm again"
+            ) from None
+
+
+def library_folder() -> Path:
+    """Where the TVM wheel keeps its libraries."""
+    import tvm_ffi  # noqa: F401 - loads libtvm_ffi, which the runtime needs
+
+    tvm = sys.modules.get("tvm")
+    origin = getattr(tvm, "__file__", None)
+    if origin is None:
+        spec = importlib.util.find_spec("tvm")
+        origin = spec.origin if spec is not None else None
+    if origin is None:
+        raise ToolchainError("TVM is not installed", "the package apache-tvm is absent", "install byoc again with pip")
+    return Path(origin).parent / "lib"
+
+
+def load_library(content: bytes) -> Module:
+    """Load a shared library that is kept in memory.
+
+    It passes through a private file that is gone when this returns, so that every call gives a library of its own,
+    with its own static variables.  Raises :class:`ArtifactError` if it cannot be loaded.
+    """
+    load_runtime()
+    import tvm_ffi
+
+    try:
+        folder = tempfile.mkdtemp(prefix="byoc-")
+    except OSError as error:
+        raise ArtifactError(
+            "the native library has no place to be unpacked to", str(error), "set TMPDIR to a writable folder"
+        ) from None
+    path = os.path.join(folder, "library.so")
+    try:
+        with open(path, "wb") as file:
+            file.write(content)
+        return tvm_ffi.load_module(path, keep_module_alive=False)
+    except Exception as error:
+        raise _not_loadable(error, folder) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _not_loadable(error: Exception, folder: str) -> ArtifactError:
+    why = first_line(error).replace(folder + os.sep, "")
+    todo = "compile the model again"
+    if "failed to map segment" in why or "Operation not permitted" in why or isinstance(error, OSError):
+        todo = f"set TMPDIR to a folder with room that may hold programs; {os.path.dirname(folder)} was used"
+    elif "cannot open shared object file" in why:
+        todo = "install the library that is named, or add its folder to LD_LIBRARY_PATH"
+    elif "undefined symbol" in why:
+        todo = "the codegen's library is absent or has another version: install it, or compile the model again"
+    elif "not registered" in why or "load_from_bytes" in why:
+        todo = "install the codegen's runtime package, which knows how to load its part"
+    return ArtifactError("the artifact's native library cannot be loaded", why, todo)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of TVM says, without the stack trace that follows."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,196 @@
+"""A loaded artifact, ready to run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from byoc.artifact import EntryFunction, Manifest, check_compatible, open_artifact, read_manifest
+from byoc.errors import ArtifactError, SessionError, UsageError, did_you_mean
+from byoc.runtime.failures import PythonFailures, failed_symbol, session_error
+from byoc.runtime.inputs import InputBinder, outputs_as_numpy
+from byoc.runtime.machines import Instrument, Machine, MachinePool
+from byoc.runtime.native import first_line, load_library, load_runtime
+from byoc.runtime.tensors import tensor_from_numpy
+from byoc.runtime.threads import prepare_pool, thread_count, use_threads
+
+if TYPE_CHECKING:
+    from tvm_ffi import Module, Tensor
+
+
+class Loadable(Protocol):
+    """What a session needs of an artifact, be it in memory or in a file."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def plan_json(self) -> str: ...
+    @property
+    def library(self) -> bytes: ...
+    @property
+    def arrays(self) -> tuple[np.ndarray[Any, Any], ...]: ...
+    @property
+    def python_functions(self) -> Mapping[str, Callable[..., Any]]: ...
+
+
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session:
+    """A session on the artifact in a file.
+
+    ``threads`` is how many threads a run uses; None: as BYOC_NUM_THREADS says, else one per processor core.
+    Loading runs the file's native code: load only what you trust.  Raises :class:`ArtifactError`, before any native
+    code is loaded, if the file is damaged or cannot run on this machine.
+    """
+    _require_compatible(os.fspath(path), read_manifest(path))
+    return Session(open_artifact(path), threads=threads)
+
+
+class Session:
+    """Runs the entry functions of one artifact; any number of Python threads may call it at the same time.
+
+    It is a context manager; leaving it closes it.
+    """
+
+    def __init__(self, artifact: Loadable, *, threads: int | None = None) -> None:
+        self.manifest = artifact.manifest
+        self.plan_json = artifact.plan_json
+        self._threads = thread_count(threads)
+        _require_compatible("(in memory)", self.manifest)
+        prepare_pool(self._threads)
+        load_runtime()
+        self._binders = {entry.name: InputBinder(entry) for entry in self.manifest.entry_functions}
+        self._entries = {entry.name: entry for entry in self.manifest.entry_functions}
+        self._weights: tuple[Tensor, ...] = tuple(
+            tensor_from_numpy(array, record_dtype) for array, record_dtype in _with_dtypes(artifact)
+        )
+        self._weight_addresses = frozenset(tensor.data_ptr() for tensor in self._weights)
+        self._python = PythonFailures(artifact.python_functions)
+        self._library: Module | None = load_library(artifact.library)
+        self._bind_constants(self._library)
+        self._pool = MachinePool(self._new_machine)
+        self._instrument: Instrument | None = None
+        self._closing = threading.Lock()
+
+    @property
+    def entry_functions(self) -> tuple[EntryFunction, ...]:
+        """What can be run, with inputs and outputs."""
+        return self.manifest.entry_functions
+
+    @property
+    def threads(self) -> int:
+        """Threads that a run uses."""
+        return self._threads
+
+    def run(self, inputs: Mapping[str, Any], *, entry: str | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """Run one entry function and return its outputs by name.
+
+        ``inputs`` maps each input's name to a numpy array or an object that speaks DLPack (a torch tensor, say), of
+        the dtype and shape that the entry function expects.  Memory that is contiguous and 64-byte aligned (see
+        :func:`byoc.runtime.aligned_empty`) is used in place, other memory is copied.  ``entry`` None means the only
+        function, else ``main``.
+
+        Outputs are numpy views on fresh memory; they stay valid after the session is closed.
+
+        Raises :class:`InputError` for wrong names, dtypes or shapes, and :class:`SessionError` if the run fails, with
+        the symbol of the partition in which it failed.
+        """
+        function = self._entry(entry)
+        arguments = self._binders[function.name].bind(inputs)
+        borrowed = self._weight_addresses.union([tensor.data_ptr() for tensor in arguments])
+        machine = self._pool.take()
+        try:
+            arguments.extend(self._weights[index] for index in function.weights)
+            machine.set_instrument(self._instrument)
+            use_threads(self._threads)
+            result = machine.function(function.name)(*arguments)
+        except Exception as error:
+            raise self._failure(function, arguments, machine, error) from error
+        except BaseException:
+            self._pool.replace(machine)
+            raise
+        self._pool.give_back(machine)
+        tensors = list(result) if len(function.outputs) != 1 or not hasattr(result, "data_ptr") else [result]
+        return outputs_as_numpy(function, tensors, borrowed)
+
+    def set_instrument(self, instrument: Instrument | None) -> None:
+        """Have ``instrument(function, symbol, before, result, *arguments)`` called around every call that runs make.
+
+        It takes effect with the next run.  It returns 1 before a call to leave that call out, else 0 or None.  None
+        in place of a function ends it; while none is set, it costs nothing.
+        """
+        self._instrument = instrument
+
+    def close(self) -> None:
+        """Free the library, after the runs that are under way; later runs raise :class:`SessionError`."""
+        with self._closing:
+            self._pool.close()
+            self._library = None
+            self._weights = ()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _entry(self, name: str | None) -> EntryFunction:
+        entries = self._entries
+        if name is None:
+            name = next(iter(entries)) if len(entries) == 1 else "main"
+        function = entries.get(name)
+        if function is None:
+            raise UsageError(
+                f'the artifact has no entry function "{name}"', "", f"entry=...: {did_you_mean(name, entries)}"
+            )
+        return function
+
+    def _new_machine(self) -> Machine:
+        library = self._library
+        if library is None:
+            raise SessionError("the session is closed", "close() was called on it", "load the artifact again")
+        return Machine(library, self._python.functions)
+
+    def _bind_constants(self, library: Module) -> None:
+        """Partitions keep pointers to these weights; both live as long as the session."""
+        for partition in self.manifest.partitions:
+            if partition.bind is None:
+                continue
+            try:
+                bind = library.get_function(partition.bind, query_imports=True)
+                bind(*(self._weights[index] for index in partition.constants))
+            except Exception as error:
+                raise ArtifactError(
+                    f'the constants of partition "{partition.symbol}" cannot be bound',
+                    first_line(error),
+                    f"compile the model again; if it recurs, the fault is in the codegen {partition.target}",
+                ) from error
+
+    def _failure(
+        self, function: EntryFunction, arguments: list[Tensor], machine: Machine, error: Exception
+    ) -> SessionError:
+        """The error of a failed run, with the partition at fault; functions have no state, so a second run shows it."""
+        symbol, cause = self._python.last()
+        if symbol is None:
+            symbol = failed_symbol(machine, function.name, arguments)
+        self._pool.replace(machine)
+        return session_error(self.manifest, function, symbol, cause or error)
+
+
+def _require_compatible(path: str, manifest: Manifest) -> None:
+    reasons = check_compatible(manifest)
+    if reasons:
+        raise ArtifactError(
+            f"the artifact {path} cannot run here",
+            "; ".join(reasons),
+            "compile the model for this machine and these versions, or run it where it was compiled for",
+        )
+
+
+def _with_dtypes(artifact: Loadable) -> list[tuple[np.ndarray[Any, Any], str]]:
+    return [(array, str(array.dtype)) for array in artifact.arrays]

@@ -1,0 +1,137 @@
+"""Small artifacts built by hand, without byoc's compiler: a Relax module, a C partition, weights."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from byoc.artifact import Artifact, EntryFunction, Manifest, PartitionRecord, WeightStore
+from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
+from byoc.tensor_spec import TensorSpec
+
+INCLUDE = Path(__file__).resolve().parent.parent / "byoc" / "include"
+
+# out = in + offset, where the offset was bound after loading; a negative first element is refused.
+ADD_OFFSET = r"""
+#include "byoc.h"
+static const float *offset;
+BYOC_EXPORT int __tvm_ffi_add_offset_bind(void *self, const TVMFFIAny *args, int32_t count, TVMFFIAny *result) {
+  (void)self; (void)result;
+  if (count != 1) { TVMFFIErrorSetRaisedFromCStr("ValueError", "one constant expected"); return -1; }
+  offset = (const float *)byoc_data(&args[0]);
+  return 0;
+}
+BYOC_EXPORT int __tvm_ffi_add_offset(void *self, const TVMFFIAny *args, int32_t count, TVMFFIAny *result) {
+  (void)self; (void)count; (void)result;
+  const float *in = (const float *)byoc_data(&args[0]);
+  float *out = (float *)byoc_data(&args[1]);
+  int64_t rows = byoc_tensor(&args[0])->shape[0], columns = byoc_tensor(&args[0])->shape[1];
+  if (rows * columns > 0 && in[0] <= -1000.0f) {
+    TVMFFIErrorSetRaisedFromCStr("ValueError", "the accelerator refuses so small a number");
+    return -1;
+  }
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) out[i * columns + j] = in[i * columns + j] + offset[j];
+  return 0;
+}
+"""
+
+
+def manifest(**fields: Any) -> Manifest:
+    """A manifest for this machine and these versions."""
+    return Manifest(
+        **{
+            "byoc_version": "0.1.0",
+            "tvm_version": TVM_VERSION,
+            "tvm_ffi_version": TVM_FFI_VERSION,
+            "architecture": platform.machine(),
+            **fields,
+        }
+    )
+
+
+def library_of(module: tvm.IRModule, c_source: str = "") -> bytes:
+    """The shared library of a Relax module and a file of C."""
+    target = tvm.target.Target("llvm")
+    executable = tvm.compile(module, target=target, relax_pipeline=relax.get_default_pipeline(target))
+    with tempfile.TemporaryDirectory() as folder:
+        addons = []
+        if c_source:
+            addons = [_object_file(c_source, Path(folder))]
+        path = Path(folder) / "library.so"
+        executable.export_library(str(path), addons=addons, options=["-Wl,-z,now"])
+        return path.read_bytes()
+
+
+def _object_file(source: str, folder: Path) -> str:
+    from tvm_ffi import libinfo
+
+    (folder / "part.c").write_text(source)
+    include = [f"-I{path}" for path in [INCLUDE, *libinfo.include_paths()]]
+    flags = ["-std=c99", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall"]
+    command = ["cc", *flags, *include, "-c", str(folder / "part.c"), "-o", str(folder / "part.o")]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return str(folder / "part.o")
+
+
+OFFSET = np.arange(8, dtype=np.float32)
+FACTOR = np.linspace(-1, 1, 32, dtype=np.float32).reshape(4, 8)
+
+
+@functools.lru_cache(maxsize=1)
+def offset_model() -> Artifact:
+    """main: y = relu(x @ FACTOR + OFFSET), x float32[n, 4]; FACTOR is a weight of main, OFFSET one of the partition.
+
+    twice: z = 2 * x, x float32[3]; also passes its input and its weight through.
+    """
+    rows = tvm.tirx.Var("n", "int64")
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((rows, 4), "float32"))
+    w = relax.Var("w", relax.TensorType((4, 8), "float32"))
+    with builder.function("main", [x, w]):
+        with builder.dataflow():
+            product = builder.emit(relax.op.matmul(x, w))
+            shifted = builder.emit(
+                relax.call_dps_packed("add_offset", [product], out_ty=relax.TensorType((rows, 8), "float32"))
+            )
+            result = builder.emit_output(relax.op.nn.relu(shifted))
+        builder.emit_func_output(result)
+    a = relax.Var("a", relax.TensorType((3,), "float32"))
+    b = relax.Var("b", relax.TensorType((8,), "float32"))
+    with builder.function("twice", [a, b]):
+        with builder.dataflow():
+            doubled = builder.emit_output(relax.op.add(a, a))
+        builder.emit_func_output(relax.Tuple([doubled, a, b]))
+    weights = WeightStore()
+    factor, offset = weights.add("factor", FACTOR), weights.add("offset", OFFSET)
+    record = manifest(
+        entry_functions=(
+            EntryFunction(
+                "main",
+                (TensorSpec("x", "float32", ("n", 4)),),
+                (TensorSpec("y", "float32", ("n", 8)),),
+                (factor,),
+            ),
+            EntryFunction(
+                "twice",
+                (TensorSpec("a", "float32", (3,)),),
+                tuple(TensorSpec(name, "float32", (3,)) for name in ("doubled", "same"))
+                + (TensorSpec("offset", "float32", (8,)),),
+                (offset,),
+            ),
+        ),
+        partitions=(PartitionRecord("add_offset", "handmade", "add_offset_bind", (offset,)),),
+    )
+    return Artifact(record, '{"plan": "handmade"}', library_of(builder.get(), ADD_OFFSET), weights)
+
+
+def offset_model_reference(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.maximum(x @ FACTOR + OFFSET, 0)
