@@ -63,9 +63,7 @@ def as_byoc_error(error: Exception, console: Console) -> ByocError:
     if isinstance(error, click.ClickException):
         return usage_error(error)
     if isinstance(error, OSError) and error.filename is not None:
-        told: ByocError = ByocError(
-            f"{error.filename}: {error.strerror}", todo="check the path, its rights, and space"
-        )
+        told: ByocError = ByocError(f"{error.filename}: {error.strerror}", todo="check the path, its rights, and space")
     else:
         told = internal_error(error, console)
     told.__cause__ = error

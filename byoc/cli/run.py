@@ -76,9 +76,7 @@ def command(
     from byoc.cli.run_inputs import parse_assignments
 
     if artifact.suffix == ".onnx":
-        raise UsageError(
-            f"{artifact} is a model, not an artifact", todo=f'compile it first: "byoc compile {artifact}"'
-        )
+        raise UsageError(f"{artifact} is a model, not an artifact", todo=f'compile it first: "byoc compile {artifact}"')
     if check and model is None:
         raise UsageError(
             "--check-onnxruntime needs the ONNX model", "an artifact holds no copy of it", "add --model model.onnx"
@@ -118,7 +116,7 @@ def make_inputs(
     import numpy as np
 
     from byoc.cli.planning import parse_shapes
-    from byoc.cli.run_inputs import evaluate_dim, parse_assignments, random_input, read_array, symbol_values
+    from byoc.cli.run_inputs import concrete_shape, parse_assignments, random_input, read_array, symbol_values
 
     files = parse_assignments("--input", assignments, [spec.name for spec in function.inputs])
     arrays = {name: read_array(name, path) for name, path in files.items()}
@@ -126,8 +124,7 @@ def make_inputs(
     generator = np.random.default_rng(seed)
     for spec in function.inputs:
         if spec.name not in arrays:
-            shape = tuple(evaluate_dim(dim, sizes) for dim in spec.shape)
-            arrays[spec.name] = random_input(spec, shape, generator)
+            arrays[spec.name] = random_input(spec, concrete_shape(spec, sizes), generator)
     return arrays
 
 

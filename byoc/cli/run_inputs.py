@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from byoc.artifact.dtypes import numpy_dtype
 from byoc.errors import InputError, ShapeError, did_you_mean
+from byoc.runtime.dims import dim_value, is_name
 from byoc.tensor_spec import TensorSpec
 
 Shape = tuple[int, ...]
@@ -61,8 +62,12 @@ def symbol_values(
     known: dict[str, Sequence[int | str | None]] = {**asked, **{name: a.shape for name, a in given.items()}}
     for name, dims in known.items():
         _bind(specs[name], dims, values)
-    names = {word for spec in inputs for dim in spec.shape for word in re.findall(r"[A-Za-z_]\w*", str(dim))}
-    return {**dict.fromkeys(sorted(names), 1), **values}
+    symbols = {name for spec in inputs for dim in spec.shape if isinstance(dim, str) for name in _symbols_of(dim)}
+    return {**dict.fromkeys(sorted(symbols), 1), **values}
+
+
+def _symbols_of(dim: str) -> list[str]:
+    return [dim] if is_name(dim) else re.findall(r"[A-Za-z_]\w*", dim)
 
 
 def _bind(spec: TensorSpec, dims: Sequence[int | str | None], values: dict[str, int]) -> None:
@@ -71,30 +76,23 @@ def _bind(spec: TensorSpec, dims: Sequence[int | str | None], values: dict[str, 
     for dim, wanted in zip(dims, spec.shape, strict=True):
         if not isinstance(dim, int):
             continue
-        symbolic = isinstance(wanted, str) and wanted.isidentifier()
+        symbolic = isinstance(wanted, str) and is_name(wanted)
         expected = values.setdefault(str(wanted), dim) if symbolic else wanted
         if isinstance(expected, int) and expected != dim:
             raise ShapeError(f'input "{spec.name}" has a dimension of {dim} where {expected} is needed: {spec}')
 
 
-def evaluate_dim(dim: int | str, values: Mapping[str, int]) -> int:
-    """The size that a dimension of a spec, such as ``"2*n"``, stands for."""
-    return dim if isinstance(dim, int) else _evaluate(ast.parse(dim, mode="eval").body, values)
-
-
-def _evaluate(node: ast.expr, values: Mapping[str, int]) -> int:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int):
-        return node.value
-    if isinstance(node, ast.Name):
-        return values[node.id]
-    if isinstance(node, ast.BinOp):
-        left, right = _evaluate(node.left, values), _evaluate(node.right, values)
-        if isinstance(node.op, (ast.Div, ast.FloorDiv)):
-            return left // right
-        simple = {ast.Add: int.__add__, ast.Sub: int.__sub__, ast.Mult: int.__mul__, ast.Mod: int.__mod__}
-        if type(node.op) in simple:
-            return simple[type(node.op)](left, right)
-    raise ShapeError(f'the dimension "{ast.unparse(node)}" is no arithmetic on sizes')
+def concrete_shape(spec: TensorSpec, sizes: Mapping[str, int]) -> Shape:
+    """The shape of an input once every symbol has a size.  Raises :class:`ShapeError` for what is no arithmetic."""
+    shape = []
+    for dim in spec.shape:
+        size = dim if isinstance(dim, int) else dim_value(dim, sizes)
+        if size is None or size < 0:
+            raise ShapeError(
+                f'the dimension "{dim}" of input "{spec.name}" has no size here', "", "give the input with --input"
+            )
+        shape.append(size)
+    return tuple(shape)
 
 
 def random_input(spec: TensorSpec, shape: Shape, generator: np.random.Generator) -> np.ndarray:
@@ -104,7 +102,7 @@ def random_input(spec: TensorSpec, shape: Shape, generator: np.random.Generator)
     embeddings, 8-bit ones use their whole range; floats are standard normal.
     """
     name = spec.name.lower()
-    dtype = _dtype(spec.dtype)
+    dtype = numpy_dtype(spec.dtype)
     if dtype.kind == "b":
         return np.ones(shape, dtype) if "mask" in name else generator.integers(0, 2, shape).astype(dtype)
     if dtype.kind not in "iu":
@@ -117,12 +115,3 @@ def random_input(spec: TensorSpec, shape: Shape, generator: np.random.Generator)
         return np.broadcast_to(np.arange(shape[-1]), shape).astype(dtype)
     low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max + 1) if dtype.itemsize == 1 else (0, 10)
     return generator.integers(low, high, shape).astype(dtype)
-
-
-def _dtype(name: str) -> np.dtype:
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, name))

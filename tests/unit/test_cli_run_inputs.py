@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from byoc.cli.run_inputs import evaluate_dim, parse_assignments, random_input, read_array, symbol_values
+from byoc.cli.run_inputs import concrete_shape, parse_assignments, random_input, read_array, symbol_values
 from byoc.errors import InputError, ShapeError
 from byoc.tensor_spec import TensorSpec
 
@@ -67,8 +67,15 @@ def test_a_shape_for_an_unknown_input_or_of_a_wrong_rank_is_refused() -> None:
 
 
 def test_expressions_over_symbols_are_evaluated() -> None:
-    assert evaluate_dim("2*n + (m - 1)//2", {"n": 5, "m": 7}) == 13
-    assert evaluate_dim(4, {}) == 4
+    spec = TensorSpec("x", "float32", ("2*n + (m - 1)//2", 4, "batch.1"))
+    sizes = symbol_values([spec], {}, {})
+    assert sizes == {"batch.1": 1, "m": 1, "n": 1}
+    assert concrete_shape(spec, {**sizes, "n": 5, "m": 7}) == (13, 4, 1)
+
+
+def test_a_dimension_without_a_size_is_refused_by_name() -> None:
+    with pytest.raises(ShapeError, match='dimension "f\\(n\\)" of input "x" has no size'):
+        concrete_shape(TensorSpec("x", "float32", ("f(n)",)), {"n": 1, "f": 1})
 
 
 def test_random_inputs_fit_the_role_that_their_name_tells() -> None:

