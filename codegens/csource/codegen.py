@@ -1,0 +1,40 @@
+"""The codegen class: merges the tables of the op families."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from byoc import Codegen, Match, Option, Peaks, register_codegen
+from byoc_codegens.csource.family import kernels_by_pattern
+
+# Families whose patterns span several ops stand before those whose patterns are single ops.
+FAMILIES: tuple[Any, ...] = ()
+
+KERNELS = kernels_by_pattern(family.KERNELS for family in FAMILIES)
+
+
+@register_codegen("csource", version="1.0")
+class CSourceCodegen(Codegen):
+    """Readable C99 for the CPU: register-tiled, vectorised, parallel, without dependencies."""
+
+    patterns: ClassVar[dict[str, Any]] = {
+        name: kernel.patterns[name] for name, kernel in KERNELS.items()
+    }
+    options: ClassVar[dict[str, Option]] = {
+        "isa": Option(
+            "native",
+            "vector instructions that weights are packed and tiles are sized for",
+            ("native", "avx512", "avx2", "portable"),
+        ),
+    }
+    peaks: ClassVar[Peaks] = Peaks(flops=1.5e11, bandwidth=1.5e10, link_bandwidth=float("inf"), call_overhead=5e-7)
+
+    def check(self, m: Match) -> Any:
+        return KERNELS[m.pattern].check(m)
+
+    def cost(self, m: Match) -> float | None:
+        cost = KERNELS[m.pattern].cost
+        return cost(m) if cost else None
+
+    def emit_match(self, m: Match) -> Any:
+        return KERNELS[m.pattern].emit(m)
