@@ -123,8 +123,11 @@ def offset_model() -> Artifact:
             EntryFunction(
                 "twice",
                 (TensorSpec("a", "float32", (3,)),),
-                tuple(TensorSpec(name, "float32", (3,)) for name in ("doubled", "same"))
-                + (TensorSpec("offset", "float32", (8,)),),
+                (
+                    TensorSpec("doubled", "float32", (3,)),
+                    TensorSpec("same", "float32", (3,)),
+                    TensorSpec("offset", "float32", (8,)),
+                ),
                 (offset,),
             ),
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from byoc.artifact.dtypes import numpy_dtype
 from byoc.artifact.manifest import EntryFunction
 from byoc.errors import ArtifactError, InputError, did_you_mean
 from byoc.runtime.dims import dim_value, is_name
-from byoc.runtime.tensors import numpy_from_tensor, tensor_from_dlpack, tensor_from_numpy
+from byoc.runtime.tensors import tensor_from_dlpack, tensor_from_numpy
 from byoc.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class InputBinder:
                 f'entry function "{entry.name}" has an input that cannot be given', str(error), "cast it in the model"
             ) from None
         self._names = frozenset(spec.name for spec in entry.inputs)
+        self._symbolic = any(item.fixed is None for item in self._inputs)
+        self._good_shapes: list[tuple[int, ...]] | None = None  # those of the last call; most calls repeat them
 
     def bind(self, arrays: Mapping[str, Any]) -> list[Tensor]:
         """Tensors in the function's order; they share memory with the arrays where those are aligned and contiguous."""
@@ -51,16 +53,16 @@ class InputBinder:
             raise self._error(f"inputs are a {type(arrays).__name__}", "inputs are given by name", "pass a dict")
         if len(arrays) != len(self._inputs) or not self._names.issuperset(arrays):
             raise self._wrong_names(arrays)
-        tensors, symbolic = [], False
+        tensors, shapes = [], []
         for item in self._inputs:
             tensor, shape = self._tensor(item, arrays[item.spec.name])
-            if item.fixed is None:
-                symbolic = True
-            elif shape != item.fixed:
+            if item.fixed is not None and shape != item.fixed:
                 raise self._wrong_shape(item.spec, shape)
             tensors.append(tensor)
-        if symbolic:
-            self._check_symbols([tensor.shape for tensor in tensors])
+            shapes.append(shape)
+        if self._symbolic and shapes != self._good_shapes:
+            self._check_symbols(shapes)
+            self._good_shapes = shapes
         return tensors
 
     def _tensor(self, item: _Input, value: Any) -> tuple[Tensor, tuple[int, ...]]:
@@ -147,14 +149,3 @@ class InputBinder:
     def _error(self, what: str, why: str, todo: str) -> InputError:
         expected = "; ".join(str(spec) for spec in self._entry.inputs) or "no inputs"
         return InputError(what, why, f'{todo}; "{self._entry.name}" expects {expected}')
-
-
-def outputs_as_numpy(
-    entry: EntryFunction, tensors: list[Tensor], borrowed: Set[int]
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Views of the results by output name; a result whose memory is in ``borrowed`` (addresses) is copied instead."""
-    results = {}
-    for spec, tensor in zip(entry.outputs, tensors, strict=True):
-        array = numpy_from_tensor(tensor)
-        results[spec.name] = array.copy() if tensor.data_ptr() in borrowed else array
-    return results

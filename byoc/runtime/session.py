@@ -13,10 +13,10 @@ import numpy as np
 from byoc.artifact import EntryFunction, Manifest, check_compatible, open_artifact, read_manifest
 from byoc.errors import ArtifactError, SessionError, UsageError, did_you_mean
 from byoc.runtime.failures import PythonFailures, failed_symbol, session_error
-from byoc.runtime.inputs import InputBinder, outputs_as_numpy
+from byoc.runtime.inputs import InputBinder
 from byoc.runtime.machines import Instrument, Machine, MachinePool
 from byoc.runtime.native import first_line, load_library, load_runtime
-from byoc.runtime.tensors import tensor_from_numpy
+from byoc.runtime.tensors import numpy_from_tensor, tensor_from_numpy
 from byoc.runtime.threads import prepare_pool, thread_count, use_threads
 
 if TYPE_CHECKING:
@@ -62,12 +62,11 @@ class Session:
         _require_compatible("(in memory)", self.manifest)
         prepare_pool(self._threads)
         load_runtime()
-        self._binders = {entry.name: InputBinder(entry) for entry in self.manifest.entry_functions}
-        self._entries = {entry.name: entry for entry in self.manifest.entry_functions}
         self._weights: tuple[Tensor, ...] = tuple(
-            tensor_from_numpy(array, record_dtype) for array, record_dtype in _with_dtypes(artifact)
+            tensor_from_numpy(array, str(array.dtype)) for array in artifact.arrays
         )
         self._weight_addresses = frozenset(tensor.data_ptr() for tensor in self._weights)
+        self._calls = {entry.name: _Call(entry, self._weights) for entry in self.manifest.entry_functions}
         self._python = PythonFailures(artifact.python_functions)
         self._library: Module | None = load_library(artifact.library)
         self._bind_constants(self._library)
@@ -98,23 +97,20 @@ class Session:
         Raises :class:`InputError` for wrong names, dtypes or shapes, and :class:`SessionError` if the run fails, with
         the symbol of the partition in which it failed.
         """
-        function = self._entry(entry)
-        arguments = self._binders[function.name].bind(inputs)
-        borrowed = self._weight_addresses.union([tensor.data_ptr() for tensor in arguments])
+        call = self._call(entry)
+        given = call.binder.bind(inputs)
         machine = self._pool.take()
         try:
-            arguments.extend(self._weights[index] for index in function.weights)
             machine.set_instrument(self._instrument)
             use_threads(self._threads)
-            result = machine.function(function.name)(*arguments)
+            result = machine.function(call.entry.name)(*given, *call.weights)
         except Exception as error:
-            raise self._failure(function, arguments, machine, error) from error
+            raise self._failure(call, given, machine, error) from error
         except BaseException:
             self._pool.replace(machine)
             raise
         self._pool.give_back(machine)
-        tensors = list(result) if len(function.outputs) != 1 or not hasattr(result, "data_ptr") else [result]
-        return outputs_as_numpy(function, tensors, borrowed)
+        return call.results(result, given, self._weight_addresses)
 
     def set_instrument(self, instrument: Instrument | None) -> None:
         """Have ``instrument(function, symbol, before, result, *arguments)`` called around every call that runs make.
@@ -129,6 +125,7 @@ class Session:
         with self._closing:
             self._pool.close()
             self._library = None
+            self._calls = {name: _Call(call.entry, ()) for name, call in self._calls.items()}
             self._weights = ()
 
     def __enter__(self) -> Session:
@@ -139,16 +136,14 @@ class Session:
     ) -> None:
         self.close()
 
-    def _entry(self, name: str | None) -> EntryFunction:
-        entries = self._entries
+    def _call(self, name: str | None) -> _Call:
         if name is None:
-            name = next(iter(entries)) if len(entries) == 1 else "main"
-        function = entries.get(name)
-        if function is None:
-            raise UsageError(
-                f'the artifact has no entry function "{name}"', "", f"entry=...: {did_you_mean(name, entries)}"
-            )
-        return function
+            name = next(iter(self._calls)) if len(self._calls) == 1 else "main"
+        call = self._calls.get(name)
+        if call is None:
+            hint = did_you_mean(name, self._calls)
+            raise UsageError(f'the artifact has no entry function "{name}"', "", f"name one of its own: {hint}")
+        return call
 
     def _new_machine(self) -> Machine:
         library = self._library
@@ -171,15 +166,38 @@ class Session:
                     f"compile the model again; if it recurs, the fault is in the codegen {partition.target}",
                 ) from error
 
-    def _failure(
-        self, function: EntryFunction, arguments: list[Tensor], machine: Machine, error: Exception
-    ) -> SessionError:
+    def _failure(self, call: _Call, given: list[Tensor], machine: Machine, error: Exception) -> SessionError:
         """The error of a failed run, with the partition at fault; functions have no state, so a second run shows it."""
         symbol, cause = self._python.last()
         if symbol is None:
-            symbol = failed_symbol(machine, function.name, arguments)
+            symbol = failed_symbol(machine, call.entry.name, [*given, *call.weights])
         self._pool.replace(machine)
-        return session_error(self.manifest, function, symbol, cause or error)
+        return session_error(self.manifest, call.entry, symbol, cause or error)
+
+
+class _Call:
+    """What calling one entry function takes, worked out beforehand."""
+
+    def __init__(self, entry: EntryFunction, weights: tuple[Tensor, ...]) -> None:
+        self.entry = entry
+        self.binder = InputBinder(entry)
+        self.weights = tuple(weights[index] for index in entry.weights) if weights else ()
+        self._names = tuple(spec.name for spec in entry.outputs)
+
+    def results(
+        self, result: Any, given: list[Tensor], weight_addresses: frozenset[int]
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Arrays by output name; a result that is an input or a weight is copied, so that it is the caller's own."""
+        tensors = (result,) if hasattr(result, "data_ptr") else tuple(result)
+        borrowed = [tensor.data_ptr() for tensor in given]
+        arrays = {}
+        for name, tensor in zip(self._names, tensors, strict=True):
+            address = tensor.data_ptr()
+            array = numpy_from_tensor(tensor)
+            if address in borrowed or address in weight_addresses:
+                array = array.copy()
+            arrays[name] = array
+        return arrays
 
 
 def _require_compatible(path: str, manifest: Manifest) -> None:
@@ -190,7 +208,3 @@ def _require_compatible(path: str, manifest: Manifest) -> None:
             "; ".join(reasons),
             "compile the model for this machine and these versions, or run it where it was compiled for",
         )
-
-
-def _with_dtypes(artifact: Loadable) -> list[tuple[np.ndarray[Any, Any], str]]:
-    return [(array, str(array.dtype)) for array in artifact.arrays]
