@@ -5,17 +5,19 @@
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 ROOT = Path(__file__).parent
 
 
-def codegen_packages() -> list[str]:
-    return ["byoc_codegens", *(f"byoc_codegens.{name}" for name in find_packages(str(ROOT / "codegens")))]
+def packages_in(folder: str, name: str) -> list[str]:
+    """`folder` and those below it, folders of C files included, as packages called `name`."""
+    below = find_namespace_packages(str(ROOT / folder), exclude=["*__pycache__*"])
+    return [name, *(f"{name}.{package}" for package in below)]
 
 
 setup(
-    packages=["byoc", *find_packages(str(ROOT), include=["byoc.*"]), *codegen_packages()],
+    packages=packages_in("byoc", "byoc") + packages_in("codegens", "byoc_codegens"),
     package_dir={"byoc": "byoc", "byoc_codegens": "codegens"},
-    package_data={"byoc": ["py.typed"], "": ["**/*.h", "**/*.c", "**/*.cc"]},
+    package_data={"": ["*.h", "*.c", "*.cc", "py.typed"]},
 )
