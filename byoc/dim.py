@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tvm
@@ -83,6 +84,25 @@ class Dim:
     def evaluate(self, values: dict[str, int]) -> int:
         """The number it stands for when each symbol has the value given."""
         return int(eval(str(self).replace("/", "//"), {"__builtins__": {}}, {**values, **_FUNCTIONS}))
+
+
+_COMBINE: dict[str, Callable[[Any, Any], Any]] = {
+    "Add": lambda a, b: a + b,
+    "Sub": lambda a, b: a - b,
+    "Mul": lambda a, b: a * b,
+    "FloorDiv": tirx.floordiv,
+    "FloorMod": tirx.floormod,
+    "Max": tirx.max,
+    "Min": tirx.min,
+}
+
+
+def substitute(expr: Any, symbols: Mapping[Any, Any]) -> Any:
+    """TVM's integer expression with its variables replaced."""
+    if isinstance(expr, tirx.Var):
+        return symbols.get(expr, expr)
+    combine = _COMBINE.get(type(expr).__name__)
+    return expr if combine is None else combine(substitute(expr.a, symbols), substitute(expr.b, symbols))
 
 
 _FUNCTIONS: dict[str, Any] = {"byoc_max": max, "byoc_min": min}

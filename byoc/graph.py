@@ -123,9 +123,12 @@ class Node:
     outputs: results; one unless the op returns a tuple.
     node, op_type: name and type of the model's node that it stems from.
     block: ops of different blocks are never put into one partition.
+    after: ops that must run before it although it reads none of their tensors; they bind symbols that it uses.
     """
 
-    __slots__ = ("__dict__", "_read_attrs", "block", "index", "inputs", "node", "op", "op_type", "outputs", "ref")
+    __slots__ = (
+        "__dict__", "_read_attrs", "after", "block", "index", "inputs", "node", "op", "op_type", "outputs", "ref"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -142,6 +145,7 @@ class Node:
         self.index, self.op, self.inputs = index, op, inputs
         self.node, self.op_type, self.block, self.ref = node, op_type, block, ref
         self.outputs: tuple[Value, ...] = ()
+        self.after: tuple[Node, ...] = ()
         self._read_attrs = read_attrs
 
     @cached_property
@@ -159,26 +163,37 @@ class Node:
 
 
 class Graph:
-    """The ops of one entry function, in topological order."""
+    """The ops of one entry function, in topological order.
 
-    def __init__(self, name: str, nodes: list[Node], results: set[int], params: list[Value] | None = None) -> None:
+    Attributes
+    ----------
+    results: indices of the ops whose results leave their block: returned, or read in another way than by an op.
+    params, returned: tensors that the function takes and returns, tuples flattened.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        nodes: list[Node],
+        results: set[int],
+        params: list[Value] | None = None,
+        returned: list[Value] | None = None,
+    ) -> None:
         self.name, self.nodes, self.results = name, nodes, results
-        self.params = params or []
+        self.params, self.returned = params or [], returned or []
         self.users: list[list[int]] = [[] for _ in nodes]
         for node in nodes:
-            for value in node.inputs:
-                if value.producer is not None:
-                    users = self.users[value.producer.index]
-                    if not users or users[-1] != node.index:
-                        users.append(node.index)
+            for producer in self.producers(node.index):
+                self.users[producer].append(node.index)
 
     def producers(self, index: int) -> Iterator[int]:
-        """Indices of the ops whose results op `index` reads, each once, in argument order."""
+        """Indices of the ops that op `index` depends on, each once, in argument order."""
+        node = self.nodes[index]
         seen = set()
-        for value in self.nodes[index].inputs:
-            if value.producer is not None and value.producer.index not in seen:
-                seen.add(value.producer.index)
-                yield value.producer.index
+        for producer in (*(v.producer for v in node.inputs), *node.after):
+            if producer is not None and producer.index not in seen:
+                seen.add(producer.index)
+                yield producer.index
 
     def escapes(self, index: int, inside: set[int] | frozenset[int]) -> bool:
         """Whether a result of op `index` is read outside the set `inside`."""

@@ -1,0 +1,57 @@
+"""Bring your own codegen: partition a model, give each part to its codegen, compile the rest with TVM, run one artifact.
+
+Names are loaded when first used, so that loading an artifact does not import a compiler.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    # planning and compiling
+    "partition": "byoc.compiler",
+    "compile": "byoc.compiler",
+    "Plan": "byoc.partitioner.plan",
+    "Partition": "byoc.partitioner.plan",
+    "Verdict": "byoc.partitioner.plan",
+    # running
+    "load": "byoc.runtime",
+    "Session": "byoc.runtime",
+    "Artifact": "byoc.artifact",
+    # writing a codegen
+    "Codegen": "byoc.codegen",
+    "register_codegen": "byoc.registry",
+    "op": "byoc.patterns",
+    "const": "byoc.patterns",
+    "optional": "byoc.patterns",
+    "tvm_pattern": "byoc.tvm_pattern",
+    "reject": "byoc.codegen",
+    "Match": "byoc.codegen",
+    "Value": "byoc.graph",
+    "Dim": "byoc.dim",
+    "Option": "byoc.codegen",
+    "Peaks": "byoc.codegen",
+    "CSource": "byoc.codegen",
+    "RuntimeModule": "byoc.codegen",
+    "PyFunc": "byoc.codegen",
+    # targets
+    "list_targets": "byoc.registry",
+    "load_plugin": "byoc.registry",
+    "ByocError": "byoc.errors",
+}
+
+__all__ = sorted(_HOMES)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'byoc' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

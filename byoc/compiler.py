@@ -1,0 +1,263 @@
+"""`partition` and `compile`: from a model to a plan, and from a plan to an artifact."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import byoc
+from byoc.artifact import Artifact, CodegenRecord, EntryFunction, Manifest, OpenedArtifact, PartitionRecord, WeightStore
+from byoc.artifact import open_artifact
+from byoc.cache import Cache
+from byoc.codegen import PyFunc, RuntimeModule
+from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
+from byoc.errors import PlanError, UsageError
+from byoc.host.pipeline import compile_host, host_target
+from byoc.link import check_symbols, link, work_folder
+from byoc.lower.compile_c import CCompiler, compiler_version, cpu_features, find_compiler
+from byoc.lower.emit import ON_FAIL, Compiled, Lowered, lower
+from byoc.lower.external import call_externally
+from byoc.model import PreparedModel, prepare_model
+from byoc.partitioner.plan import Plan, Settings, TargetUse
+from byoc.partitioner.planner import fingerprint, plan_functions
+from byoc.partitioner.target import Target, find_targets
+
+Progress = Callable[[str, int, int], None]
+
+
+def partition(
+    model: Any,
+    targets: Sequence[str] = (),
+    *,
+    pins: Sequence[str] = (),
+    policy: str = "priority",
+    min_ops: int = 1,
+    max_partitions: int | None = None,
+    min_saving: float = 0.0,
+    shapes: Mapping[str, Sequence[Any]] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    plan: Plan | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Plan a model: who owns every op, and why.
+
+    Parameters
+    ----------
+    model: path of an ONNX file, its bytes, a ``ModelProto``, or a Relax ``IRModule``.
+    targets: names of codegens in the order of priority; the host takes the rest.
+    pins: ``"NODE=owner"``, ``"op:TYPE=owner"``, ``"/regex/=owner"``.
+    policy: ``"priority"`` or ``"cost"``.
+    min_ops, max_partitions, min_saving: see :class:`byoc.partitioner.Settings`.
+    shapes: per input, one entry per dimension: a size fixes it, a name makes it that symbol, None leaves it free.
+    options: per target, values of its options.
+    plan: replay this plan instead of making a new one; it must be for the same model and targets.
+
+    Raises
+    ------
+    UsageError, ModelError, PluginError, PlanError
+    """
+    report = progress or (lambda *_: None)
+    if policy not in ("priority", "cost"):
+        raise UsageError(f'there is no policy "{policy}"', "", "use priority or cost")
+    if plan is not None:
+        targets = [t.name for t in plan.targets]
+        options = {t.name: dict(t.options) for t in plan.targets}
+    found = find_targets(targets, options)
+    report("import", 0, 1)
+    prepared = prepare_model(model, found, shapes=shapes)
+    graphs = list(prepared.graphs.values())
+    mark = fingerprint(graphs)
+    if plan is not None:
+        _require_same_model(plan, prepared, mark, found)
+        return replace(plan, model=prepared)
+    settings = Settings(policy, min_ops, float(min_saving), max_partitions, tuple(pins))
+    report("plan", 0, 1)
+    functions = plan_functions(graphs, found, settings, progress=progress)
+    uses = tuple(TargetUse(t.name, t.version, tuple(sorted(t.options.items()))) for t in found)
+    return Plan(prepared.name, prepared.digest, mark, uses, settings, functions, model=prepared)
+
+
+def _require_same_model(plan: Plan, prepared: PreparedModel, mark: str, targets: Sequence[Target]) -> None:
+    if plan.fingerprint != mark:
+        raise PlanError(
+            f"the plan was made for another model ({plan.model_name})",
+            "the ops, shapes or attributes differ",
+            "make a plan for this model with --save-plan",
+        )
+    for use, target in zip(plan.targets, targets, strict=True):
+        if use.version != target.version:
+            raise PlanError(
+                f'the plan was made with version {use.version} of codegen "{use.name}"; {target.version} is installed',
+                "its patterns may have changed",
+                "make the plan again",
+            )
+        for function in plan.functions:
+            for part in function.partitions:
+                unknown = {c.pattern for c in part.composites if part.target == use.name} - set(target.patterns)
+                if unknown:
+                    raise PlanError(f'the plan uses the pattern "{min(unknown)}" that codegen "{use.name}" does not have')
+
+
+def compile(
+    model: Any,
+    targets: Sequence[str] = (),
+    *,
+    on_fail: str = "split",
+    mcpu: str | None = None,
+    cache_dir: str | Path | None = None,
+    use_cache: bool = True,
+    progress: Progress | None = None,
+    **planning: Any,
+) -> Artifact | OpenedArtifact:
+    """Compile a plan, or a model as :func:`partition` takes it.
+
+    Parameters
+    ----------
+    model: a plan from :func:`partition`, or a model; then `targets` and the other keywords of :func:`partition` apply.
+    on_fail: what happens when a codegen refuses a partition: ``"split"``, ``"host"`` or ``"abort"``.
+    mcpu: CPU to compile for, as GCC and LLVM spell it; by default this machine's.
+    cache_dir: folder of the compile cache; by default ``$BYOC_CACHE_DIR`` or ``~/.cache/byoc``.
+    use_cache: whether to look in the cache and to add to it.
+
+    Raises
+    ------
+    UsageError, ModelError, PluginError, PlanError, ToolchainError
+    """
+    if on_fail not in ON_FAIL:
+        raise UsageError(f'on_fail cannot be "{on_fail}"', "", f"it is one of {', '.join(ON_FAIL)}")
+    if isinstance(model, Plan):
+        if targets or planning:
+            raise UsageError("compile was given a plan and planning keywords", "", "give those to partition")
+        plan = model
+    else:
+        plan = partition(model, targets, progress=progress, **planning)
+    if plan.model is None:
+        raise PlanError("the plan has no model", "it was read from a file", "use partition(model, plan=plan)")
+    found = find_targets([t.name for t in plan.targets], {t.name: dict(t.options) for t in plan.targets})
+    cpu = mcpu or "native"
+    report = progress or (lambda *_: None)
+    if not use_cache:
+        return _build(plan, found, on_fail, cpu, report)
+    cache = Cache(cache_dir)
+    key = cache.key(*_cache_parts(plan, found, on_fail, cpu))
+    hit = cache.get(key, "model.byoc")
+    if hit is not None:
+        return open_artifact(hit)
+    artifact = _build(plan, found, on_fail, cpu, report)
+    if not artifact.python_functions:
+        cache.put(key, "model.byoc", artifact.save)
+    return artifact
+
+
+def _cache_parts(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str) -> list[str]:
+    sources = [f"{t.name} {_source_digest(t)}" for t in targets]
+    cpu = str(host_target(mcpu).attrs.get("mcpu", mcpu)) + " ".join(cpu_features(mcpu))
+    own = _folder_digest(Path(byoc.__file__).parent)
+    versions = [byoc.__version__, own, TVM_VERSION, TVM_FFI_VERSION, compiler_version(find_compiler())]
+    return [plan.model_digest, plan.to_json(), *sources, on_fail, cpu, *versions]
+
+
+def _source_digest(target: Target) -> str:
+    """Of the file a codegen is defined in, or its whole package: an edited plugin must not hit an old entry."""
+    from byoc.registry import find_codegen
+
+    origin = Path(find_codegen(target.name).origin)
+    if not origin.is_file():
+        return ""
+    if (origin.parent / "__init__.py").is_file():
+        return _folder_digest(origin.parent)
+    listed = [origin, *(target.codegen.folder / f for f in (*target.codegen.sources, *target.codegen.headers))]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in listed if f.is_file())).hexdigest()
+
+
+def _folder_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.suffix in (".py", ".c", ".cc", ".h") and file.is_file():
+            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, report: Progress) -> Artifact:
+    prepared: PreparedModel = plan.model
+    by_name = {t.name: t for t in targets}
+    with work_folder() as name:
+        folder = Path(name)
+        compiler = CCompiler(folder, mcpu)
+        lowered = lower(
+            prepared.module, prepared.graphs, plan, by_name, compiler, on_fail=on_fail, progress=report
+        )
+        weights = WeightStore()
+        module, lifted = call_externally(lowered.module, lowered.compiled, weights.add)
+        report("host", 0, 1)
+        external = [c.emitted.module for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule)]
+        if external:
+            module = module.with_attr("external_mods", external)
+        executable = compile_host(module, mcpu)
+        report("link", 0, 1)
+        used = [t for t in targets if any(c.target is t for c in lowered.compiled.values())]
+        objects = [c.object_file for c in lowered.compiled.values() if c.object_file]
+        objects += [o for t in used for o in compiler.compile_device_sources(t.codegen)]
+        libraries = [x for t in used for x in t.codegen.libraries]
+        libraries += [x for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule) for x in c.emitted.libraries]
+        library = link(executable, objects, list(dict.fromkeys(libraries)), folder)
+        promised = [
+            (s, c.target.name) for s, c in lowered.compiled.items() if not isinstance(c.emitted, PyFunc)
+        ]
+        check_symbols(library, promised)
+    return _artifact(lowered, prepared, used, weights, lifted, library, mcpu)
+
+
+def _artifact(
+    lowered: Lowered,
+    prepared: PreparedModel,
+    used: Sequence[Target],
+    weights: WeightStore,
+    lifted: Mapping[str, tuple[int, ...]],
+    library: bytes,
+    mcpu: str,
+) -> Artifact:
+    partitions = tuple(_partition_record(s, c, weights) for s, c in lowered.compiled.items())
+    entries = tuple(
+        EntryFunction(n, s.inputs, s.outputs, lifted.get(n, ())) for n, s in prepared.signatures.items()
+    )
+    manifest = Manifest(
+        byoc_version=byoc.__version__,
+        tvm_version=TVM_VERSION,
+        tvm_ffi_version=TVM_FFI_VERSION,
+        architecture=platform.machine(),
+        cpu=mcpu,
+        cpu_features=cpu_features(mcpu),
+        codegens=tuple(CodegenRecord(t.name, t.version, t.codegen.requires()) for t in used),
+        entry_functions=entries,
+        partitions=partitions,
+    )
+    sources = {f"{s}.{'cc' if c.emitted.language == 'c++' else 'c'}": c.emitted.code
+               for s, c in lowered.compiled.items() if hasattr(c.emitted, "code")}  # fmt: skip
+    functions = {
+        s: _on_numpy(c.emitted.function) for s, c in lowered.compiled.items() if isinstance(c.emitted, PyFunc)
+    }
+    return Artifact(manifest, lowered.plan.to_json(), library, weights, functions, sources)
+
+
+def _partition_record(symbol: str, compiled: Compiled, weights: WeightStore) -> PartitionRecord:
+    emitted = compiled.emitted
+    if isinstance(emitted, PyFunc):
+        return PartitionRecord(symbol, compiled.target.name)
+    constants = tuple(weights.add(name, array) for name, array in emitted.constants)
+    return PartitionRecord(symbol, compiled.target.name, emitted.bind or None, constants)
+
+
+def _on_numpy(function: Callable[..., None]) -> Callable[..., None]:
+    """A vendor's Python function on NumPy views of the tensors that the VM passes."""
+
+    def call(*tensors: Any) -> None:
+        function(*(np.from_dlpack(t) for t in tensors))
+
+    return call

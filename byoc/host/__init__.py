@@ -1,0 +1,1 @@
+"""What TVM compiles: everything that no partition took."""

@@ -1,0 +1,111 @@
+"""A model ready to be planned: imported, in canonical form, with its graphs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from byoc.compat import check_versions
+from byoc.dim import dim_of
+from byoc.errors import CheckError, UnsupportedModelError
+from byoc.codegen import guilty_line
+from byoc.graph import Graph
+from byoc.importer import import_model
+from byoc.importer.origin import keep_origins
+from byoc.partitioner.target import Target
+from byoc.relax_graph import graph_of
+from byoc.rewrite.canonical import canonicalise, entry_functions
+from byoc.rewrite.layout import convert_layouts
+from byoc.tensor_spec import TensorSpec
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs of one entry function, under the names that a caller uses."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """A canonical module with a graph and a signature for each entry function."""
+
+    name: str
+    digest: str
+    module: tvm.IRModule
+    graphs: Mapping[str, Graph]
+    signatures: Mapping[str, Signature]
+
+
+def prepare_model(
+    source: Any, targets: Sequence[Target], *, shapes: Mapping[str, Sequence[Any]] | None = None
+) -> PreparedModel:
+    """Import `source` (ONNX path, bytes or proto, or a Relax module) and bring it into canonical form.
+
+    The targets' `passes` and `layout` hooks are applied.  Raises :class:`ModelError` and :class:`PluginError`.
+    """
+    check_versions()
+    if isinstance(source, tvm.IRModule):
+        name, digest, module = "module", _digest(source), source
+        signatures = {n: _signature(f) for n, f in entry_functions(source).items()}
+        if not signatures:
+            raise UnsupportedModelError("the module has no public Relax function", "", "give one a global_symbol")
+    else:
+        imported = import_model(source, shapes=shapes)
+        name, digest, module = imported.name, imported.digest, imported.module
+        signatures = {"main": Signature(imported.inputs, imported.outputs)}
+    entries = list(signatures)
+    module = canonicalise(module, entries)
+    module = _run_passes(module, targets, entries)
+    module = convert_layouts(module, targets, entries)
+    functions = entry_functions(module)
+    graphs = {n: graph_of(n, functions[n]) for n in entries}
+    return PreparedModel(name, digest, module, graphs, signatures)
+
+
+def _run_passes(module: tvm.IRModule, targets: Sequence[Target], entries: list[str]) -> tvm.IRModule:
+    changed = False
+    for target in targets:
+        try:
+            for step in target.codegen.passes():
+                module = keep_origins(step)(module)
+                changed = True
+            if changed:
+                relax.analysis.well_formed(module)
+        except Exception as error:
+            raise CheckError(
+                f'codegen "{target.name}": one of its passes failed: {type(error).__name__}: {error}',
+                f"at {guilty_line(error)}",
+            ) from error
+    return canonicalise(module, entries) if changed else module
+
+
+def _digest(module: tvm.IRModule) -> str:
+    return hashlib.sha256(str(tvm.ir.save_json(module)).encode()).hexdigest()
+
+
+def _signature(function: Any) -> Signature:
+    inputs = []
+    for param in function.params:
+        if not isinstance(param.ty, relax.TensorType):
+            raise UnsupportedModelError(
+                f"parameter {param.name} is a {type(param.ty).__name__}", "entry functions take tensors only"
+            )
+        inputs.append(_spec(str(param.name), param.ty))
+    returned = function.ret_ty
+    fields = list(returned.fields) if isinstance(returned, relax.TupleType) else [returned]
+    outputs = [_spec(f"output{i}" if len(fields) > 1 else "output", ty) for i, ty in enumerate(fields)]
+    return Signature(tuple(inputs), tuple(outputs))
+
+
+def _spec(name: str, ty: Any) -> TensorSpec:
+    if not isinstance(ty, relax.TensorType) or not isinstance(ty.shape, relax.ShapeExpr):
+        raise UnsupportedModelError(f"{name} has no shape", "entry functions take and return tensors of known rank")
+    shape = tuple(d if isinstance(d, int) else str(d) for d in (dim_of(v) for v in ty.shape.values))
+    return TensorSpec(name, str(ty.dtype).removeprefix("T."), shape)

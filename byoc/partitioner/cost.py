@@ -1,0 +1,67 @@
+"""What an op costs on the host, on a target, and on the way between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from byoc.codegen import Match, Peaks, guilty_line
+from byoc.errors import CheckError
+from byoc.graph import Node
+from byoc.partitioner.target import Target
+from byoc.partitioner.work import bytes_of, flops_of, value_bytes
+
+HOST_PEAKS = Peaks(flops=2e10, bandwidth=1e10, link_bandwidth=float("inf"), call_overhead=5e-7)
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Seconds, from a roofline of FLOPs and bytes against declared peaks, unless measured or given by the codegen.
+
+    `measured` holds seconds by (owner, name of the model's node).
+    """
+
+    nominal_dim: int
+    host: Peaks = HOST_PEAKS
+    measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def on_host(self, node: Node) -> float:
+        """Seconds that one op takes on the host."""
+        known = self.measured.get(("host", node.node))
+        if known is not None:
+            return known
+        return self.host.call_overhead + self._roofline(node, self.host)
+
+    def on_target(self, target: Target, match: Match) -> float:
+        """Seconds that one match takes on a target.  Raises :class:`CheckError` when its `cost` misbehaves."""
+        known = [self.measured.get((target.name, n.node)) for n in match.nodes]
+        if all(k is not None for k in known):
+            return sum(k for k in known if k is not None)
+        try:
+            seconds = target.codegen.cost(match)
+        except Exception as error:
+            raise CheckError(
+                f'codegen "{target.name}": cost raised {type(error).__name__}: {error}', f"at {guilty_line(error)}"
+            ) from error
+        if seconds is None:
+            return self._match_roofline(target, match)
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
+            raise CheckError(f'codegen "{target.name}": cost returned {seconds!r}', "seconds >= 0 are expected")
+        return float(seconds)
+
+    def _match_roofline(self, target: Target, match: Match) -> float:
+        """One composite reads its inputs and writes its results once; what stays inside costs no traffic."""
+        peaks = target.codegen.peaks
+        flops = sum(flops_of(n, self.nominal_dim) for n in match.nodes)
+        traffic = sum(value_bytes(v, self.nominal_dim) for v in (*match.inputs, *match.outs))
+        if bytes_of(match.root, self.nominal_dim) == 0 and len(match.nodes) == 1:
+            traffic = 0
+        return max(flops / peaks.flops, traffic / peaks.bandwidth)
+
+    def _roofline(self, node: Node, peaks: Peaks) -> float:
+        flops, traffic = flops_of(node, self.nominal_dim), bytes_of(node, self.nominal_dim)
+        return max(flops / peaks.flops, traffic / peaks.bandwidth)
+
+    def transfer(self, a: Peaks, b: Peaks, nbytes: int) -> float:
+        """Seconds to hand `nbytes` from one owner to another, with half a call's overhead for the edge."""
+        return nbytes / min(a.link_bandwidth, b.link_bandwidth) + max(a.call_overhead, b.call_overhead) / 2

@@ -1,0 +1,49 @@
+"""Why no pattern took an op: the pattern that came nearest, and what stopped it."""
+
+from __future__ import annotations
+
+from byoc.graph import Graph, Node
+from byoc.partitioner.plan import Verdict
+from byoc.partitioner.target import Target
+from byoc.patterns import Mismatch, Pattern, match_at, roots
+
+_MAX_READERS = 16
+
+
+def nearest_miss(graph: Graph, node: Node, target: Target) -> Verdict:
+    """The verdict of stage ``match`` for an op that no pattern of the target took."""
+    if node.op.startswith("("):
+        reason = f"{node.op.strip('()')} is not an op in a dataflow block, so that no pattern can name it"
+        return Verdict(target.name, False, "match", reason)
+    mentions = target.by_op.get(node.op, [])
+    if not mentions:
+        return Verdict(target.name, False, "match", f"no pattern of {target.name} has the op {node.op}")
+    best, best_name = Mismatch(), ""
+    for name, pattern, part, depth in mentions:
+        miss = Mismatch()
+        if depth == 0 or part.op_name in roots(pattern):
+            match_at(pattern, node, miss)
+        if miss.depth < 0:
+            miss = _as_part(graph, node, pattern, part)
+        if miss.depth > best.depth:
+            best, best_name = miss, name
+    return Verdict(target.name, False, "match", f'nearest pattern "{best_name}": {best.reason}', best_name, best.at)
+
+
+def _as_part(graph: Graph, node: Node, pattern: Pattern, part: object) -> Mismatch:
+    """The best attempt at `pattern` from an op that reads `node`, directly or through others."""
+    best = Mismatch()
+    frontier, seen = [node.index], {node.index}
+    for _ in pattern.ops():
+        readers = [u for i in frontier for u in graph.users[i][:_MAX_READERS] if u not in seen]
+        seen.update(readers)
+        for reader in readers:
+            miss = Mismatch()
+            if graph.nodes[reader].op in roots(pattern) and match_at(pattern, graph.nodes[reader], miss) is None:
+                best.note(miss.depth, miss.reason, miss.at)
+        frontier = readers
+    if best.depth < 0:
+        wanted = " or ".join(sorted(roots(pattern)))
+        readers_ = sorted({graph.nodes[u].op for u in graph.users[node.index]}) or ["the caller"]
+        best.note(0, f"needs {wanted} after it, where {', '.join(readers_)} reads it", node.output.name)
+    return best

@@ -1,0 +1,88 @@
+"""How much work an op is: floating-point operations, and bytes to and from memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from byoc.graph import Node, Value, item_bytes
+
+FREE = frozenset({"reshape", "squeeze", "expand_dims", "flatten", "shape_of", "tensor_to_shape", "shape_to_tensor"})
+_NO_FLOPS = FREE | {
+    "permute_dims", "concat", "split", "take", "strided_slice", "dynamic_strided_slice", "broadcast_to", "nn.pad",
+    "tile", "repeat", "flip", "full", "zeros", "ones", "full_like", "zeros_like", "ones_like", "arange", "astype",
+    "gather_elements", "gather_nd", "scatter_elements", "scatter_nd", "one_hot", "where", "nn.dropout", "stack",
+}  # fmt: skip
+_TRANSCENDENTAL = frozenset(
+    {"exp", "log", "erf", "tanh", "sigmoid", "sin", "cos", "power", "nn.gelu", "nn.gelu_tanh", "nn.silu", "rsqrt"}
+)
+_PER_ELEMENT = {"nn.softmax": 10, "nn.log_softmax": 10, "nn.layer_norm": 8, "nn.batch_norm": 4, "nn.rms_norm": 6,
+                "nn.instance_norm": 8, "nn.group_norm": 8, "image.resize2d": 8}  # fmt: skip
+
+
+def dims(value: Value, nominal: int) -> list[int]:
+    """The shape with symbolic dimensions counted as `nominal`."""
+    return [d if isinstance(d, int) else _evaluate(d, nominal) for d in value.shape or ()]
+
+
+def _evaluate(dim: Any, nominal: int) -> int:
+    try:
+        return max(0, dim.evaluate(dict.fromkeys(dim.variables(), nominal)))
+    except (ArithmeticError, ValueError, NameError):
+        return nominal
+
+
+def elements(value: Value, nominal: int) -> int:
+    """Number of elements."""
+    return math.prod(dims(value, nominal))
+
+
+def value_bytes(value: Value, nominal: int) -> int:
+    """Bytes that the tensor takes."""
+    return math.ceil(elements(value, nominal) * item_bytes(value.dtype)) if value.dtype else 0
+
+
+def flops_of(node: Node, nominal: int) -> int:
+    """Floating-point operations of one op; a multiply-add counts two."""
+    if node.op in _NO_FLOPS or node.op.startswith("("):
+        return 0
+    out = sum(elements(v, nominal) for v in node.outputs)
+    shapes = [dims(v, nominal) for v in node.inputs]
+    if node.op in ("matmul", "nn.linear"):
+        return 2 * out * (shapes[0][-1] if shapes[0] else 1)
+    if node.op.startswith("nn.conv"):
+        return _convolution_flops(node, out, shapes)
+    if node.op.startswith("nn.attention"):
+        batch, queries, heads, head_dim = (shapes[0] + [1, 1, 1, 1])[:4]
+        return 4 * batch * heads * queries * (shapes[1][1] if len(shapes[1]) > 1 else 1) * head_dim
+    if "pool" in node.op:
+        window = node.attrs.get("pool_size")
+        if isinstance(window, tuple):
+            return out * math.prod(int(k) for k in window)
+        return sum(math.prod(s) for s in shapes)
+    if node.op in _PER_ELEMENT:
+        return out * _PER_ELEMENT[node.op]
+    if node.op in _TRANSCENDENTAL:
+        return out * 8
+    return max(out, *(math.prod(s) for s in shapes)) if shapes else out
+
+
+def _convolution_flops(node: Node, out: int, shapes: Sequence[list[int]]) -> int:
+    weight = math.prod(shapes[1])
+    if "transpose" in node.op:
+        inputs = math.prod(shapes[0])
+        layout = str(node.attrs.get("kernel_layout", "IOHW"))
+        channels = shapes[1][layout.find("I")] if "I" in layout else 1
+        return 2 * inputs * weight // max(channels, 1)
+    layout = str(node.attrs.get("kernel_layout", "OIHW"))
+    channels = shapes[1][layout.find("O")] if "O" in layout else 1
+    return 2 * out * weight // max(channels, 1)
+
+
+def bytes_of(node: Node, nominal: int) -> int:
+    """Bytes read and written by one op."""
+    if node.op in FREE:
+        return 0
+    seen = {id(v): v for v in node.inputs}
+    return sum(value_bytes(v, nominal) for v in (*seen.values(), *node.outputs))

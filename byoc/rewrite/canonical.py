@@ -1,0 +1,39 @@
+"""The canonical form: inference ops decomposed, constants folded, common subexpressions shared, no aliases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from byoc.importer.origin import keep_origins
+from byoc.rewrite.structure import inline_structure
+
+
+def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
+    """The module in canonical form; every op keeps its origin."""
+    for step in (
+        relax.transform.Normalize(),
+        relax.transform.ConvertToDataflow(1),
+        relax.transform.DecomposeOpsForInference(),
+        relax.transform.CanonicalizeBindings(),
+        relax.transform.FoldConstant(),
+        relax.transform.EliminateCommonSubexpr(),
+        relax.transform.CanonicalizeBindings(),
+        inline_structure,
+        relax.transform.DeadCodeElimination(entries),
+    ):
+        module = keep_origins(step)(module)
+    relax.analysis.well_formed(module)
+    return module
+
+
+def entry_functions(module: tvm.IRModule) -> dict[str, Any]:
+    """The public Relax functions by name, sorted."""
+    found = {}
+    for variable, function in module.functions_items():
+        public = function.attrs is not None and "global_symbol" in function.attrs
+        if isinstance(function, relax.Function) and public:
+            found[str(variable.name_hint)] = function
+    return dict(sorted(found.items()))

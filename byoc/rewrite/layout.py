@@ -1,0 +1,111 @@
+"""Convert ops to the layouts that codegens want, and cancel the transposes in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from byoc.importer.origin import keep_origins
+from byoc.partitioner.match import find_matches
+from byoc.partitioner.target import Target
+from byoc.relax_graph import graph_of
+from byoc.rewrite.canonical import canonicalise, entry_functions
+
+
+def convert_layouts(module: tvm.IRModule, targets: Sequence[Target], entries: list[str]) -> tvm.IRModule:
+    """The module with every op in the layout of the first target that accepts it there.
+
+    A target is first tried on a copy in which all ops that it names have its layout; only those that it then accepts
+    are converted for good, so that what stays on the host keeps its own layout.
+    """
+    for target in targets:
+        wanted = target.codegen.layout
+        if wanted:
+            accepted = _accepted(module, target, entries)
+            if accepted:
+                module = _convert(module, target, entries, accepted)
+    return module
+
+
+def _desired(target: Target) -> dict[str, list[str]]:
+    return {
+        op if op.startswith("relax.") else f"relax.{op}": list(layouts) for op, layouts in target.codegen.layout.items()
+    }
+
+
+def _accepted(module: tvm.IRModule, target: Target, entries: list[str]) -> set[tuple[str, int]]:
+    """(entry function, ordinal among the ops with a layout) of the ops that the target accepts once converted."""
+    trial = canonicalise(relax.transform.ConvertLayout(_desired(target))(module), entries)
+    accepted = set()
+    names = {op.removeprefix("relax.") for op in _desired(target)}
+    for name, function in entry_functions(trial).items():
+        graph = graph_of(name, function)
+        taken = {i for c in find_matches(graph, target).candidates for i in c.ops}
+        laid_out = [n.index for n in graph.nodes if n.op in names]
+        accepted |= {(name, k) for k, i in enumerate(laid_out) if i in taken}
+    return accepted
+
+
+def _convert(
+    module: tvm.IRModule, target: Target, entries: list[str], accepted: set[tuple[str, int]]
+) -> tvm.IRModule:
+    desired = _desired(target)
+    chosen: list[Any] = []
+    for name, function in entry_functions(module).items():
+        calls = [
+            n.ref.binding.value for n in graph_of(name, function).nodes if f"relax.{n.op}" in desired
+        ]
+        chosen += [call for k, call in enumerate(calls) if (name, k) in accepted]
+
+    def layout_of(call: Any) -> dict[str, list[str]]:
+        name = str(call.op.name)
+        return {name: desired[name]} if any(call.same_as(c) for c in chosen) else {}
+
+    converted = keep_origins(relax.transform.ConvertLayout({}, layout_of))(module)
+    return canonicalise(cancel_transposes(converted), entries)
+
+
+def cancel_transposes(module: tvm.IRModule) -> tvm.IRModule:
+    """Remove pairs of `permute_dims` that undo each other, and join those that do not."""
+    result = tvm.IRModule(dict(module.functions_items()), attrs=module.attrs, global_infos=module.global_infos)
+    for variable, function in module.functions_items():
+        if isinstance(function, relax.Function):
+            result.update_func(variable, _Canceller().function(function))
+    return relax.transform.Normalize()(result)
+
+
+class _Canceller:
+    def __init__(self) -> None:
+        self.permuted: dict[Any, tuple[Any, tuple[int, ...]]] = {}
+
+    def function(self, function: Any) -> Any:
+        blocks = []
+        for block in function.body.blocks:
+            bindings = [self._binding(b) for b in block.bindings]
+            dataflow = isinstance(block, relax.DataflowBlock)
+            blocks.append(relax.DataflowBlock(bindings) if dataflow else relax.BindingBlock(bindings))
+        body = relax.SeqExpr(blocks, function.body.body)
+        return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
+
+    def _binding(self, binding: Any) -> Any:
+        value = binding.value
+        if not isinstance(value, relax.Call) or value.op != tvm.ir.Op.get("relax.permute_dims"):
+            return binding
+        source, axes = value.args[0], _axes(value)
+        if source in self.permuted:
+            source, inner = self.permuted[source]
+            axes = tuple(inner[a] for a in axes)
+        self.permuted[binding.var] = (source, axes)
+        if axes == tuple(range(len(axes))):
+            return relax.VarBinding(binding.var, source)
+        call = relax.op.permute_dims(source, list(axes))
+        return relax.VarBinding(binding.var, relax.Call(call.op, call.args, call.attrs, call.ty_args, span=value.span))
+
+
+def _axes(call: Any) -> tuple[int, ...]:
+    axes = call.attrs.axes
+    rank = len(call.ty.shape.values) if isinstance(call.ty.shape, relax.ShapeExpr) else int(call.ty.ndim)
+    return tuple(reversed(range(rank))) if axes is None else tuple(int(a) % rank for a in axes)
