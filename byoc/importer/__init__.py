@@ -10,7 +10,17 @@ from dataclasses import dataclass
 import tvm
 from tvm import relax
 
-from byoc.importer import fold_shapes, lower_constant, lower_shape, lower_stock  # noqa: F401 - they register lowerings
+from byoc.importer import (  # noqa: F401 - they register lowerings
+    fold_shapes,
+    lower_activation,
+    lower_constant,
+    lower_elementwise,
+    lower_index,
+    lower_reduce,
+    lower_reshape,
+    lower_shape,
+    lower_stock,
+)
 from byoc.importer.builder import GraphBuilder
 from byoc.importer.digest import model_digest
 from byoc.importer.origin import Origin, inherit_origins, keep_origins, origin_of, with_origin

@@ -64,6 +64,7 @@ class GraphBuilder:
         self.block_builder = relax.BlockBuilder()
         self.bindings: list[relax.Binding] = []
         self.depth = 0  # of function calls
+        self._symbols = 0
         self._origin: Origin | None = None  # of the node whose expansion is under way
 
     def build(self, graph: onnx.GraphProto, variables: Mapping[str, relax.Var], opsets: Mapping[str, int]) -> tvm.IRModule:
@@ -202,6 +203,13 @@ class GraphBuilder:
         """One tensor, or a tuple of tensors."""
         tensors = [self.as_tensor(value) for value in values if value is not None]
         return tensors[0] if len(tensors) == 1 else relax.Tuple(tensors)
+
+    def fresh_symbol(self) -> tirx.Var:
+        """A new symbolic extent, for what is known only at run time."""
+        self._symbols += 1
+        symbol = tirx.Var(f"extent_{self._symbols}", "int64")
+        self.extents.declare(symbol)
+        return symbol
 
     # What is known of a value
 

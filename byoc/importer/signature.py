@@ -78,7 +78,7 @@ class Signature:
         if name not in self._symbols:
             taken = {str(symbol.name) for symbol in self._symbols.values()}
             symbol = tirx.Var(_unique(identifier(name, "dim"), taken), "int64")
-            self._extents.declare(symbol)
+            self._extents.declare(symbol, usual_least=1)
             self._symbols[name] = symbol
         return self._symbols[name]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -41,19 +41,27 @@ class Symbolic:
 Value: TypeAlias = "Known | Symbolic | relax.Expr"
 
 
-@dataclass
 class Extents:
-    """Arithmetic over extents, all of which are at least 0."""
+    """Arithmetic over extents.
 
-    analyzer: sym.Analyzer = field(default_factory=sym.Analyzer)
+    Decisions hold for every size, 0 included; only where a slice counts from the end of a dimension, that dimension is
+    taken to have at least one element, and its symbol is noted in :attr:`assumed_nonempty`.
+    """
 
-    def declare(self, symbol: tirx.Var) -> None:
-        self.analyzer.update(symbol, sym.ConstIntBound(0, sym.ConstIntBound.POS_INF))
+    def __init__(self) -> None:
+        self._certain = sym.Analyzer()
+        self._usual = sym.Analyzer()
+        self.assumed_nonempty: set[str] = set()
+
+    def declare(self, symbol: tirx.Var, *, usual_least: int = 0) -> None:
+        """``symbol`` is an extent; an input's own usually has at least ``usual_least`` elements."""
+        self._certain.update(symbol, sym.ConstIntBound(0, sym.ConstIntBound.POS_INF))
+        self._usual.update(symbol, sym.ConstIntBound(usual_least, sym.ConstIntBound.POS_INF))
 
     def simplify(self, dim: Dim) -> Dim:
         if isinstance(dim, int | np.integer):
             return int(dim)
-        simple = self.analyzer.simplify(dim)
+        simple = self._certain.simplify(dim)
         return int(simple.value) if isinstance(simple, tirx.IntImm) else simple
 
     def equal(self, left: Dim, right: Dim) -> bool | None:
@@ -61,18 +69,20 @@ class Extents:
         difference = self.simplify(left - right)
         if isinstance(difference, int):
             return difference == 0
-        bound = self.analyzer.const_int_bound(difference)
+        bound = self._certain.const_int_bound(difference)
         return False if bound.min_value > 0 or bound.max_value < 0 else None
 
-    def at_least(self, left: Dim, right: Dim) -> bool | None:
-        """Whether ``left >= right``; None if it depends on the symbols."""
+    def at_least(self, left: Dim, right: Dim, *, usual: bool = False) -> bool | None:
+        """Whether ``left >= right``; None if it depends on the symbols.  ``usual``: for non-empty dimensions."""
         difference = self.simplify(left - right)
         if isinstance(difference, int):
             return difference >= 0
-        bound = self.analyzer.const_int_bound(difference)
-        if bound.min_value >= 0:
-            return True
-        return False if bound.max_value < 0 else None
+        decided = _sign(self._certain.const_int_bound(difference))
+        if decided is None and usual:
+            decided = _sign(self._usual.const_int_bound(difference))
+            if decided is not None:
+                self.assumed_nonempty |= {str(symbol.name) for symbol in tirx.analysis.undefined_vars(difference)}
+        return decided
 
     def product(self, dims: Sequence[Dim]) -> Dim:
         total: Dim = 1
@@ -82,11 +92,17 @@ class Extents:
 
     def divide(self, left: Dim, right: Dim) -> Dim | None:
         """``left / right`` rounded towards zero as ONNX has it; None if ``right`` may be 0."""
-        if isinstance(right, int) and right == 0:
-            return None
         if isinstance(left, int) and isinstance(right, int):
+            if right == 0:
+                return None
             quotient = abs(left) // abs(right)
             return quotient if (left < 0) == (right < 0) else -quotient
-        if self.at_least(left, 0) and self.at_least(right, 1):
-            return self.simplify(tirx.floordiv(left, right))
-        return self.simplify(tirx.truncdiv(left, right))
+        if not self.at_least(right, 1):
+            return None
+        return self.simplify(tirx.floordiv(left, right) if self.at_least(left, 0) else tirx.truncdiv(left, right))
+
+
+def _sign(bound: sym.ConstIntBound) -> bool | None:
+    if bound.min_value >= 0:
+        return True
+    return False if bound.max_value < 0 else None

@@ -1,0 +1,346 @@
+"""Reshape and its kin, slices and joins: arguments may be constant, symbolic, or (where TVM can) computed at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tvm
+from tvm import relax, tirx
+
+from byoc.importer.node_view import NodeView
+from byoc.importer.table import Results, lowers
+from byoc.importer.values import Dim, Known, Value
+
+INT64_MAX = np.iinfo(np.int64).max
+
+
+def shape_expr(dims: Sequence[Dim]) -> relax.ShapeExpr:
+    return relax.ShapeExpr([tirx.IntImm("int64", d) if isinstance(d, int) else d for d in dims])
+
+
+def runtime_shape(view: NodeView, tensor: relax.Expr, rank: int) -> relax.ShapeExpr:
+    """A shape whose extents are the elements of an int64 tensor computed at run time."""
+    block_builder = view.builder.block_builder
+    tensor = block_builder.match_cast(tensor, relax.TensorType([rank], "int64"))
+    shape = view.emit(relax.op.tensor_to_shape(tensor))
+    dims = [view.builder.fresh_symbol() for _ in range(rank)]
+    block_builder.match_cast(shape, relax.ShapeType(dims))
+    return relax.ShapeExpr(dims)
+
+
+def target_shape(view: NodeView, index: int, meaning: str) -> list[Dim]:
+    """The elements of input ``index`` as extents: constant, symbolic, or fresh symbols matched at run time."""
+    elements = view.elements(index)
+    if elements is not None:
+        return elements
+    dims = view.shape(index)
+    if len(dims) != 1 or not isinstance(dims[0], int):
+        view.refuse(f"its input {meaning} has a length that is not known at import")
+    tensor = view.tensor(index)
+    if view.dtype(index) != "int64":
+        tensor = view.emit(relax.op.astype(tensor, "int64"))
+    return list(runtime_shape(view, tensor, dims[0]).values)
+
+
+@lowers("Reshape")
+def _reshape(view: NodeView) -> Value:
+    keep_zero = view.attribute("allowzero", 0)
+    wanted = view.attribute("shape") if len(view.inputs) < 2 else target_shape(view, 1, '"shape"')
+    if wanted is None:
+        view.refuse("it has no shape")
+    known = view.builder.shape_of(view.value(0))
+    dims: list[Dim] = []
+    for axis, dim in enumerate(wanted):
+        if isinstance(dim, int) and dim == 0 and not keep_zero:
+            if axis >= len(view.shape(0)):
+                view.refuse(f"its shape {wanted} copies dimension {axis}, which the input does not have")
+            dims.append(view.shape(0)[axis])
+        else:
+            dims.append(dim)
+    return relax.op.reshape(view.tensor(0), _complete(view, dims, known))
+
+
+def _complete(view: NodeView, dims: list[Dim], known: list[Dim] | None) -> list[Dim] | relax.ShapeExpr:
+    """Replace a -1 by what is left over, if that is certain; TVM replaces it otherwise."""
+    free = [axis for axis, dim in enumerate(dims) if isinstance(dim, int) and dim == -1]
+    if len(free) > 1:
+        view.refuse(f"its shape {dims} leaves more than one dimension open")
+    if not free:
+        if known is not None and view.extents.equal(view.extents.product(known), view.extents.product(dims)) is False:
+            view.refuse(f"it reshapes {_show(known)} to {_show(dims)}, which holds another number of elements")
+        return shape_expr(dims)
+    if known is None:
+        return [d if not isinstance(d, int) else d for d in dims]
+    total, others = view.extents.product(known), view.extents.product([d for d in dims if not (isinstance(d, int) and d == -1)])
+    if isinstance(others, int) and others == 0:
+        view.refuse(f"its shape {dims} leaves a dimension open beside one of extent 0")
+    if isinstance(total, int) and isinstance(others, int) and total % others:
+        view.refuse(f"it reshapes {_show(known)} to {_show(dims)}, which holds another number of elements")
+    dims[free[0]] = view.extents.simplify(tirx.floordiv(total, others) if not isinstance(total, int) or not isinstance(others, int) else total // others)
+    return shape_expr(dims)
+
+
+def _show(dims: Sequence[Dim]) -> str:
+    return f"[{', '.join(map(str, dims))}]"
+
+
+@lowers("Flatten")
+def _flatten(view: NodeView) -> Value:
+    dims = view.shape(0)
+    axis = view.attribute("axis", 1)
+    if not -len(dims) <= axis <= len(dims):
+        view.refuse(f"its axis {axis} is out of range for rank {len(dims)}")
+    axis = axis + len(dims) if axis < 0 else axis
+    product = view.extents.product
+    return relax.op.reshape(view.tensor(0), shape_expr([product(dims[:axis]), product(dims[axis:])]))
+
+
+@lowers("Unsqueeze")
+def _unsqueeze(view: NodeView) -> Value:
+    axes = view.ints(1, "axes")
+    if axes is None:
+        view.refuse("it has no axes")
+    rank = view.rank(0) + len(axes)
+    return relax.op.expand_dims(view.tensor(0), sorted(view.axis(axis, rank) for axis in axes))
+
+
+@lowers("Squeeze")
+def _squeeze(view: NodeView) -> Value:
+    axes = view.ints(1, "axes")
+    dims = view.shape(0)
+    if axes is None:
+        if not all(isinstance(dim, int) for dim in dims):
+            view.refuse("it has no axes, and its input has symbolic dimensions: which ones go is not known at import")
+        axes = [axis for axis, dim in enumerate(dims) if dim == 1]
+    gone = {view.axis(axis, len(dims)) for axis in axes}
+    for axis in gone:
+        if view.extents.equal(dims[axis], 1) is False:
+            view.refuse(f"it drops dimension {axis} of {_show(dims)}, whose extent is not 1")
+    if all(view.extents.equal(dims[axis], 1) for axis in gone):
+        return relax.op.squeeze(view.tensor(0), sorted(gone)) if gone else view.value(0)
+    return relax.op.reshape(view.tensor(0), shape_expr([dim for axis, dim in enumerate(dims) if axis not in gone]))
+
+
+@lowers("Transpose")
+def _transpose(view: NodeView) -> Value:
+    rank = view.rank(0)
+    order = view.attribute("perm") or list(range(rank))[::-1]
+    if sorted(order) != list(range(rank)):
+        view.refuse(f"its perm {order} is no permutation of {rank} dimensions")
+    return view.value(0) if rank <= 1 else relax.op.permute_dims(view.tensor(0), order)
+
+
+@lowers("Concat")
+def _concat(view: NodeView) -> Value:
+    rank = view.rank(0)
+    axis = view.axis(view.attribute("axis", 1), rank)
+    shapes = [view.builder.shape_of(view.value(index)) for index in range(len(view.inputs))]
+    parts = [index for index, shape in enumerate(shapes) if shape is None or not (isinstance(shape[axis], int) and shape[axis] == 0)]
+    if len(parts) <= 1:
+        return view.value(parts[0] if parts else 0)
+    return relax.op.concat([view.tensor(index) for index in parts], axis=axis)
+
+
+@lowers("Split")
+def _split(view: NodeView) -> Results:
+    axis = view.axis(view.attribute("axis", 0), view.rank(0))
+    sizes = view.ints(1, "split")
+    count = view.attribute("num_outputs", len(view.node.proto.output))
+    extent = view.shape(0)[axis]
+    if sizes is None:
+        if not isinstance(extent, int):
+            view.refuse(f"it cuts a dimension of symbolic extent {extent} into {count} equal parts")
+        chunk = -(-extent // count)
+        sizes = [max(0, min(chunk, extent - chunk * index)) for index in range(count)]
+    if isinstance(extent, int) and sum(sizes) != extent:
+        view.refuse(f"its parts {sizes} do not add up to the extent {extent}")
+    if len(sizes) == 1:
+        return [view.value(0)]
+    if 0 in sizes:
+        return _split_by_slices(view, axis, sizes)
+    whole = view.emit(relax.op.split(view.tensor(0), [int(cut) for cut in np.cumsum(sizes)[:-1]], axis))
+    return [view.emit(relax.TupleGetItem(whole, index)) if view.uses(index) else None for index in range(len(sizes))]
+
+
+def _split_by_slices(view: NodeView, axis: int, sizes: list[int]) -> list[Value | None]:
+    shape = view.shape(0)
+    results: list[Value | None] = []
+    start = 0
+    for index, size in enumerate(sizes):
+        if not view.uses(index):
+            results.append(None)
+        elif size == 0:
+            if not all(isinstance(dim, int) for dim in shape):
+                view.refuse("one of its parts is empty, and its input has symbolic dimensions")
+            results.append(Known(np.zeros([0 if a == axis else int(d) for a, d in enumerate(shape)], view.builder.numpy_dtype_of(view.value(0)))))
+        else:
+            results.append(view.emit(relax.op.strided_slice(view.tensor(0), [axis], [start], [start + size])))
+        start += size
+    return results
+
+
+@lowers("Expand")
+def _expand(view: NodeView) -> Value:
+    wanted = target_shape(view, 1, '"shape"')
+    dims = view.shape(0)
+    return broadcast(view, view.tensor(0), dims, wanted)
+
+
+def broadcast(view: NodeView, tensor: relax.Expr, dims: list[Dim], wanted: Sequence[Dim]) -> relax.Expr:
+    """``tensor`` broadcast to the joint shape of its own ``dims`` and ``wanted``."""
+    rank = max(len(dims), len(wanted))
+    own = [1] * (rank - len(dims)) + list(dims)
+    other = [1] * (rank - len(wanted)) + list(wanted)
+    joint = [_joint(view, mine, yours) for mine, yours in zip(own, other, strict=True)]
+    if len(dims) == rank and all(view.extents.equal(mine, both) for mine, both in zip(own, joint, strict=True)):
+        return tensor
+    return relax.op.broadcast_to(tensor, shape_expr(joint))
+
+
+def _joint(view: NodeView, mine: Dim, yours: Dim) -> Dim:
+    if isinstance(mine, int) and mine == 1:
+        return yours
+    if (isinstance(yours, int) and yours == 1) or view.extents.equal(mine, yours):
+        return mine
+    if view.extents.equal(mine, yours) is False and isinstance(mine, int) and isinstance(yours, int):
+        view.refuse(f"it broadcasts extent {mine} to {yours}")
+    return mine if isinstance(yours, tvm.ir.Expr) and isinstance(mine, int) else (yours if isinstance(yours, int) else mine)
+
+
+@lowers("ConstantOfShape")
+def _constant_of_shape(view: NodeView) -> Value:
+    fill = view.attribute("value", np.zeros(1, np.float32)).reshape(-1)[0]
+    constant = relax.const(fill, str(fill.dtype))
+    return relax.op.full(shape_expr(target_shape(view, 0, '"shape"')), constant, str(fill.dtype))
+
+
+@lowers("Tile")
+def _tile(view: NodeView) -> Value:
+    counts = view.elements(1)
+    if counts is None:
+        view.refuse('its input "repeats" is computed at run time')
+    if all(isinstance(count, int) for count in counts):
+        return relax.op.tile(view.tensor(0), counts)
+    dims = view.shape(0)
+    spread = view.emit(relax.op.reshape(view.tensor(0), shape_expr([d for dim in dims for d in (1, dim)])))
+    full = view.emit(relax.op.broadcast_to(spread, shape_expr([d for c, dim in zip(counts, dims, strict=True) for d in (c, dim)])))
+    return relax.op.reshape(full, shape_expr([view.extents.product([c, dim]) for c, dim in zip(counts, dims, strict=True)]))
+
+
+@lowers("Slice")
+def _slice(view: NodeView) -> Value:
+    if len(view.inputs) == 1:
+        starts, ends = view.attribute("starts"), view.attribute("ends")
+        axes, steps = view.attribute("axes"), None
+    else:
+        starts, ends = view.elements(1), view.elements(2)
+        axes, steps = view.elements(3), view.elements(4)
+        if starts is None or ends is None or (view.has(3) and axes is None) or (view.has(4) and steps is None):
+            return _slice_at_run_time(view)
+    axes = [view.axis(axis, view.rank(0)) for axis in (axes or range(len(starts)))]
+    steps = steps or [1] * len(starts)
+    if not all(isinstance(step, int) and step for step in steps):
+        view.refuse(f"its steps {_show(steps)} are not all known and other than 0")
+    dims = view.shape(0)
+    tensor = view.value(0)
+    forward = [place for place, step in enumerate(steps) if step > 0]
+    bounds = {place: _forward_bounds(view, dims[axes[place]], starts[place], ends[place]) for place in forward}
+    if any(bound is None for bound in bounds.values()):
+        return _slice_at_run_time(view)
+    cut = [place for place in forward if not _is_whole(view, dims[axes[place]], *bounds[place], steps[place])]
+    if cut:
+        first, last = ([_prim(bounds[place][side]) for place in cut] for side in (0, 1))
+        tensor = view.emit(
+            relax.op.strided_slice(
+                view.builder.as_tensor(tensor), [axes[p] for p in cut], first, last, [steps[p] for p in cut], assume_inbound=True
+            )
+        )
+    for place, step in enumerate(steps):
+        if step < 0:
+            bound = (starts[place], ends[place])
+            tensor = view.emit(_backward_slice(view, view.builder.as_tensor(tensor), axes[place], dims[axes[place]], bound, step))
+    return tensor
+
+
+def _is_whole(view: NodeView, extent: Dim, start: Dim, end: Dim, step: int) -> bool:
+    return step == 1 and isinstance(start, int) and start == 0 and bool(view.extents.equal(end, extent))
+
+
+def as_expr(value: Dim) -> tvm.ir.Expr:
+    """The extent as an int64 expression of TVM."""
+    return tirx.IntImm("int64", value) if isinstance(value, int) else value
+
+
+def _prim(value: Dim) -> relax.Expr | int:
+    return value if isinstance(value, int) else relax.prim_value(value)
+
+
+def _forward_bounds(view: NodeView, extent: Dim, start: Dim, end: Dim) -> tuple[Dim, Dim] | None:
+    """Start and end counted from the front, 0 <= start <= end <= extent; None if a sign is not known at import."""
+    first, last = _clamp(view, extent, start), _clamp(view, extent, end)
+    if first is None or last is None:
+        return None
+    if not view.extents.at_least(last, first, usual=True):
+        last = view.extents.simplify(tirx.max(as_expr(first), as_expr(last)))
+    return first, last
+
+
+def _clamp(view: NodeView, extent: Dim, value: Dim) -> Dim | None:
+    extents = view.extents
+    if isinstance(value, int) and abs(value) >= INT64_MAX // 2:
+        return extent if value > 0 else 0
+    negative = extents.at_least(-1, value, usual=True)
+    if negative:
+        value = extents.simplify(value + extent)
+        if not extents.at_least(value, 0, usual=True):
+            value = extents.simplify(tirx.max(as_expr(value), as_expr(0)))
+    elif negative is None:
+        return None
+    if not extents.at_least(extent, value, usual=True):
+        value = extents.simplify(tirx.min(as_expr(value), as_expr(extent)))
+    return value
+
+
+def _backward_slice(view: NodeView, tensor: relax.Expr, axis: int, extent: Dim, bounds: tuple[Dim, Dim], step: int) -> relax.Expr:
+    """One dimension, walked backwards."""
+    start, end = bounds
+    if isinstance(extent, int) and isinstance(start, int) and isinstance(end, int):
+        first, last, _ = slice(start, end, step).indices(extent)
+        last = last if last >= 0 else -extent - 1
+        return relax.op.strided_slice(tensor, [axis], [first], [last], [step])
+    whole = isinstance(start, int) and isinstance(end, int) and (start == -1 or start >= INT64_MAX // 2) and end <= -(INT64_MAX // 2)
+    if not whole:
+        view.refuse(f"it walks a dimension of symbolic extent {extent} backwards from {start} to {end}")
+    flipped = relax.op.flip(tensor, axis)
+    if step == -1:
+        return flipped
+    return relax.op.strided_slice(view.emit(flipped), [axis], [0], [relax.prim_value(extent)], [-step], assume_inbound=True)
+
+
+def _slice_at_run_time(view: NodeView) -> Value:
+    rank = view.rank(0)
+    dims = view.shape(1)
+    if len(dims) != 1 or not isinstance(dims[0], int):
+        view.refuse('its input "starts" has a length that is not known at import')
+    axes = view.elements(3) if view.has(3) else list(range(dims[0]))
+    if axes is None or not all(isinstance(axis, int) for axis in axes):
+        view.refuse('its input "axes" is computed at run time')
+    whole = view.emit(relax.op.shape_to_tensor(view.emit(relax.op.shape_of(view.tensor(0)))))
+    places = relax.const(np.array([view.axis(axis, rank) for axis in axes], np.int64))
+
+    def spread(index: int, default: relax.Expr) -> relax.Expr:
+        if not view.has(index):
+            return default
+        given = view.tensor(index)
+        given = given if view.dtype(index) == "int64" else view.emit(relax.op.astype(given, "int64"))
+        return view.emit(relax.op.scatter_elements(default, places, given))
+
+    starts = spread(1, relax.const(np.zeros(rank, np.int64)))
+    ends = spread(2, whole)
+    steps = spread(4, relax.const(np.ones(rank, np.int64)))
+    result = view.emit(relax.op.dynamic_strided_slice(view.tensor(0), starts, ends, steps))
+    known = view.builder.shape_of(view.value(0)) or [None] * rank
+    touched = {view.axis(axis, rank) for axis in axes}
+    shape = [view.builder.fresh_symbol() if dim is None or axis in touched else dim for axis, dim in enumerate(known)]
+    return view.builder.block_builder.match_cast(result, relax.TensorType(shape, view.dtype(0)))
