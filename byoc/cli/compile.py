@@ -16,7 +16,7 @@ from byoc.errors import UsageError
 
 if TYPE_CHECKING:
     from byoc.artifact import Artifact
-    from byoc.partition.plan import Plan
+    from byoc.partitioner.plan import Plan
 
 
 @click.command("compile")
@@ -84,7 +84,7 @@ def command(
     artifact: Artifact | None = None
     with progress_bars() as progress:
         # The plan comes first, so that --require and a bad pin stop before minutes of compiling.
-        plan: Plan = byoc.partition(model, keywords.pop("targets", ()), **keywords)
+        plan: Plan = byoc.partition(model, keywords.pop("targets", ()), progress=progress, **keywords)
         check_requirement(plan, require)
         if not dry_run:
             artifact = byoc.compile(
@@ -92,7 +92,8 @@ def command(
                 on_fail=on_fail,
                 mcpu=mcpu,
                 cache_dir=cache_dir,
-                use_cache=not no_cache,
+                # Generated sources are for reading; a cached artifact has none.
+                use_cache=not no_cache and emit_c is None,
                 progress=progress,
             )
             plan = type(plan).from_json(artifact.plan_json)

@@ -10,10 +10,11 @@ import click
 from byoc.cli.flags import answer_flags, plugin_flag
 from byoc.cli.output import print_json
 from byoc.cli.planning import PlanRequest, planning_flags, read_plan
+from byoc.cli.progress import progress_bars
 from byoc.errors import UsageError
 
 if TYPE_CHECKING:
-    from byoc.partition.plan import Plan
+    from byoc.partitioner.plan import Plan
 
 
 @click.command("explain")
@@ -47,7 +48,8 @@ def find_plan(source: Path, request: PlanRequest) -> Plan:
         import byoc
 
         keywords = request.keywords()
-        return byoc.partition(source, keywords.pop("targets", ()), **keywords)
+        with progress_bars() as progress:
+            return byoc.partition(source, keywords.pop("targets", ()), progress=progress, **keywords)
     if request.targets or request.pins or request.plan_file:
         raise UsageError(
             f"{source} already has a plan; --target, --pin and --plan do not apply",
@@ -56,6 +58,6 @@ def find_plan(source: Path, request: PlanRequest) -> Plan:
     if source.suffix == ".json":
         return read_plan(source)
     from byoc.artifact import open_artifact
-    from byoc.partition.plan import Plan
+    from byoc.partitioner.plan import Plan
 
     return Plan.from_json(open_artifact(source).plan_json)

@@ -13,7 +13,7 @@ import click
 from byoc.errors import OptionError, RequirementError, ShapeError, UsageError
 
 if TYPE_CHECKING:
-    from byoc.partition.plan import Plan
+    from byoc.partitioner.plan import Plan
 
 Shapes = dict[str, list["int | str | None"]]
 
@@ -79,7 +79,7 @@ class PlanRequest:
 
 def read_plan(path: Path) -> Plan:
     """A plan from its file.  Raises :class:`UsageError` for a missing file, :class:`PlanError` for a malformed one."""
-    from byoc.partition.plan import Plan
+    from byoc.partitioner.plan import Plan
 
     return Plan.from_json(read_text(path, "plan"))
 
@@ -98,7 +98,7 @@ def check_requirement(plan: Plan, percentage: float | None) -> None:
     """Raise :class:`RequirementError` if less of the FLOPs is on targets; of the ops, where no FLOPs are counted."""
     if percentage is None:
         return
-    from byoc.partition.plan import HOST, percent
+    from byoc.partitioner.plan import HOST, percent
 
     coverage = plan.coverage()
     unit, position = ("FLOPs", 1) if any(flops for _, flops in coverage.values()) else ("ops", 0)
