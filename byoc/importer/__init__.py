@@ -10,17 +10,7 @@ from dataclasses import dataclass
 import tvm
 from tvm import relax
 
-from byoc.importer import (  # noqa: F401 - they register lowerings
-    fold_shapes,
-    lower_activation,
-    lower_constant,
-    lower_elementwise,
-    lower_index,
-    lower_reduce,
-    lower_reshape,
-    lower_shape,
-    lower_stock,
-)
+import byoc.importer.lowerings  # noqa: F401 - fills the table of operators
 from byoc.importer.builder import GraphBuilder
 from byoc.importer.digest import model_digest
 from byoc.importer.origin import Origin, inherit_origins, keep_origins, origin_of, with_origin

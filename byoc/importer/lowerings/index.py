@@ -6,7 +6,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from byoc.importer.lower_reshape import shape_expr
+from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import lowers
 from byoc.importer.values import Dim, Value
@@ -147,7 +147,7 @@ def _range(view: NodeView) -> Value:
 
 
 def _range_at_run_time(view: NodeView, dtype: str) -> Value:
-    from byoc.importer.lower_reshape import runtime_shape
+    from byoc.importer.lowerings.reshape import runtime_shape
 
     start, limit, delta = (op.reshape(view.tensor(index), shape_expr([])) for index in range(3))
     exact = "float64" if "float" in dtype else "int64"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
-from byoc.importer.lower_reshape import shape_expr
+from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import lowers
 from byoc.importer.values import Value
