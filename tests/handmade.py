@@ -138,3 +138,36 @@ def offset_model() -> Artifact:
 
 def offset_model_reference(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.maximum(x @ FACTOR + OFFSET, 0)
+
+
+def host_model(functions: dict[str, tuple[list[TensorSpec], list[TensorSpec], Any]]) -> Artifact:
+    """An artifact without partitions; each function has inputs, outputs, and a callable from Relax inputs to results.
+
+    Symbolic dimensions of its inputs are names; equal names are one symbol.
+    """
+    builder = relax.BlockBuilder()
+    for name, (inputs, _, body) in functions.items():
+        symbols: dict[str, Any] = {}
+        parameters = [relax.Var(f"arg{i}", _type_of(spec, symbols)) for i, spec in enumerate(inputs)]
+        with builder.function(name, parameters):
+            with builder.dataflow():
+                result = builder.emit_output(body(*parameters))
+            builder.emit_func_output(result)
+    record = manifest(
+        entry_functions=tuple(
+            EntryFunction(name, tuple(inputs), tuple(outputs)) for name, (inputs, outputs, _) in functions.items()
+        )
+    )
+    return Artifact(record, "{}", library_of(builder.get()), WeightStore())
+
+
+def _type_of(spec: TensorSpec, symbols: dict[str, Any]) -> Any:
+    names = {"__builtins__": {}}
+    shape = []
+    for dim in spec.shape:
+        if isinstance(dim, str):
+            if dim.isidentifier():
+                symbols.setdefault(dim, tvm.tirx.Var(dim, "int64"))
+            dim = eval(dim, names, symbols)
+        shape.append(dim)
+    return relax.TensorType(tuple(shape), spec.dtype)
