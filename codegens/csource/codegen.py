@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from byoc import Codegen, Match, Option, Peaks, register_codegen
+from byoc_codegens.csource import activation, cast, compare, elementwise
 from byoc_codegens.csource.family import kernels_by_pattern
 
 # Families whose patterns span several ops stand before those whose patterns are single ops.
-FAMILIES: tuple[Any, ...] = ()
+FAMILIES: tuple[Any, ...] = (
+    elementwise,
+    activation,
+    compare,
+    cast,
+)
 
 KERNELS = kernels_by_pattern(family.KERNELS for family in FAMILIES)
 
