@@ -55,7 +55,7 @@ def inherit_origins(module: tvm.IRModule) -> tvm.IRModule:
     module = tvm.IRModule(dict(module.functions_items()), attrs=module.attrs, global_infos=module.global_infos)
     for name, function in changed.items():
         module.update_func(name, function)
-    return module
+    return relax.transform.Normalize()(module)  # a rebuilt If has no type until then
 
 
 def keep_origins(pass_: Callable[[tvm.IRModule], tvm.IRModule]) -> Callable[[tvm.IRModule], tvm.IRModule]:
