@@ -44,7 +44,7 @@ lint: $(VENV)/installed  ## check style and types
 
 wheel: $(VENV)/installed  ## build sdist and wheel into dist/
 	@rm -rf dist
-	@$(BIN)/python -m build --outdir dist . >/dev/null
+	@mkdir -p build && { $(BIN)/python -m build --outdir dist . >build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }; }
 	@ls dist
 
 check-wheel: wheel  ## install the wheel into a fresh environment and compile a model with it
