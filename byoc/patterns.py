@@ -42,6 +42,14 @@ class Pattern:
         """The pattern as a TVM ``DFPattern``."""
         raise NotImplementedError
 
+    def match_root(self, node: Node, mismatch: Mismatch | None) -> tuple[Captures, list[Node]] | None:
+        """Match with `node` at the root; see `match_at`."""
+        found: tuple[Captures, dict[int, Node]] = ({}, {})
+        if not _match_value(self, node.outputs[0], found, mismatch):
+            return None
+        captures, nodes = found
+        return captures, [nodes[i] for i in sorted(nodes)]
+
 
 class AnyValue(Pattern):
     """Any tensor; with `constant`, only one that is known at compile time."""
@@ -134,6 +142,20 @@ class Alternatives(Pattern):
         return " | ".join(map(repr, self.patterns))
 
 
+def parts(pattern: Pattern, depth: int = 0) -> Iterator[tuple[OpPattern, int]]:
+    """Every op pattern inside, with its distance from the root."""
+    if isinstance(pattern, Alternatives):
+        for option in pattern.patterns:
+            yield from parts(option, depth)
+    elif isinstance(pattern, OpPattern):
+        yield pattern, depth
+        for inner in pattern.inputs or ():
+            yield from parts(inner, depth + 1)
+    else:
+        for position, inner in enumerate(pattern.ops()):
+            yield inner, depth + position
+
+
 def _options(pattern: Pattern) -> tuple[Pattern, ...]:
     return pattern.patterns if isinstance(pattern, Alternatives) else (pattern,)
 
@@ -144,6 +166,10 @@ def as_pattern(thing: Any) -> Pattern:
         return thing
     if isinstance(thing, str):
         return AnyValue(thing)
+    if any(cls.__name__ == "DFPattern" for cls in type(thing).__mro__):
+        from byoc.tvm_pattern import tvm_pattern
+
+        return tvm_pattern(thing)
     raise TypeError(f"a pattern is made of op(...), const(...) and strings, not of {type(thing).__name__}: {thing!r}")
 
 
@@ -164,9 +190,7 @@ def optional(op_name: str, pattern: Pattern) -> Pattern:
 
 def roots(pattern: Pattern) -> set[str]:
     """Names of the ops that may stand at the root of `pattern`."""
-    if isinstance(pattern, OpPattern):
-        return {pattern.op_name}
-    return {name for p in _options(pattern) if isinstance(p, OpPattern) for name in [p.op_name]}
+    return {first.op_name for option in _options(pattern) for first in list(option.ops())[:1]}
 
 
 class Mismatch:
@@ -190,10 +214,9 @@ def match_at(pattern: Pattern, node: Node, mismatch: Mismatch | None = None) -> 
     what stopped the attempt that got furthest.
     """
     for option in _options(pattern):
-        found: tuple[Captures, dict[int, Node]] = ({}, {})
-        if _match_value(option, node.outputs[0], found, mismatch):
-            captures, nodes = found
-            return captures, [nodes[i] for i in sorted(nodes)]
+        found = option.match_root(node, mismatch)
+        if found is not None:
+            return found
     return None
 
 

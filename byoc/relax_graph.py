@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import tvm
@@ -16,13 +17,36 @@ from byoc.graph import Graph, Node, Shape, Value
 from byoc.importer.origin import origin_of
 
 
+class RelaxFunction:
+    """The function behind a graph, and what its variables stand for."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.values: dict[Any, Any] = {}
+
+    @cached_property
+    def bound(self) -> Any:
+        """Variable -> expression, as TVM's patterns want it."""
+        return relax.analysis.get_var2val(self.function)
+
+    def value_of(self, expr: Any) -> Value | None:
+        """The value that a variable, a constant or a call of the function stands for."""
+        if isinstance(expr, relax.Call):
+            expr = self._variable_of.get(expr)
+        held = self.values.get(expr)
+        return held if isinstance(held, Value) else None
+
+    @cached_property
+    def _variable_of(self) -> dict[Any, Any]:
+        return {value: variable for variable, value in self.bound.items()}
+
+
 @dataclass(frozen=True)
 class RelaxNode:
-    """Where a node stands in the Relax function: its block, its binding's position there, and the binding."""
+    """Where a node stands in the Relax function: its binding, and the function."""
 
-    block: Any
-    position: int
     binding: Any
+    home: RelaxFunction
 
 
 class _Tuple:
@@ -55,8 +79,9 @@ def graph_of(name: str, function: Any) -> Graph:
 class _Builder:
     def __init__(self, name: str, function: Any) -> None:
         self.name, self.function = name, function
+        self.home = RelaxFunction(function)
         self.nodes: list[Node] = []
-        self.values: dict[Any, Any] = {}
+        self.values = self.home.values
         self.results: set[int] = set()
         self.constants: dict[Any, Value] = {}
         self.block = 0
@@ -78,12 +103,12 @@ class _Builder:
             dataflow = isinstance(block, relax.DataflowBlock)
             self.block += 1
             here = self.block
-            for position, binding in enumerate(block.bindings):
-                self._bind(block, here, dataflow, position, binding)
+            for binding in block.bindings:
+                self._bind(here, dataflow, binding)
 
-    def _bind(self, block: Any, number: int, dataflow: bool, position: int, binding: Any) -> None:
+    def _bind(self, number: int, dataflow: bool, binding: Any) -> None:
         value = binding.value
-        ref = RelaxNode(block, position, binding)
+        ref = RelaxNode(binding, self.home)
         if isinstance(binding, relax.MatchCast):
             node = self._node("(match_cast)", binding.var, self._flatten(self._expr(value)), number, ref)
             for symbol in relax.analysis.definable_tir_vars_in_type(binding.ty):
@@ -199,7 +224,7 @@ class _Builder:
             ty = constant.ty
             name = f"const{len(self.constants)}"
             value = Value(name, _dtype(ty), _shape(ty), fetch=lambda: constant.value.numpy(), ref=constant)
-            self.constants[constant] = value
+            self.constants[constant] = self.values[constant] = value
         return value
 
     def _flatten(self, held: Any) -> list[Value]:

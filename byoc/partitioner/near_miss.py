@@ -19,31 +19,26 @@ def nearest_miss(graph: Graph, node: Node, target: Target) -> Verdict:
     if not mentions:
         return Verdict(target.name, False, "match", f"no pattern of {target.name} has the op {node.op}")
     best, best_name = Mismatch(), ""
-    for name, pattern, part, depth in mentions:
-        miss = Mismatch()
-        if depth == 0 or part.op_name in roots(pattern):
-            match_at(pattern, node, miss)
-        if miss.depth < 0:
-            miss = _as_part(graph, node, pattern, part)
+    for name, pattern, distance in mentions:
+        miss = _attempt(graph, node, pattern, distance)
         if miss.depth > best.depth:
             best, best_name = miss, name
     return Verdict(target.name, False, "match", f'nearest pattern "{best_name}": {best.reason}', best_name, best.at)
 
 
-def _as_part(graph: Graph, node: Node, pattern: Pattern, part: object) -> Mismatch:
-    """The best attempt at `pattern` from an op that reads `node`, directly or through others."""
+def _attempt(graph: Graph, node: Node, pattern: Pattern, distance: int) -> Mismatch:
+    """The best attempt at `pattern` from the ops that read `node` over `distance` steps."""
     best = Mismatch()
-    frontier, seen = [node.index], {node.index}
-    for _ in pattern.ops():
-        readers = [u for i in frontier for u in graph.users[i][:_MAX_READERS] if u not in seen]
-        seen.update(readers)
-        for reader in readers:
-            miss = Mismatch()
-            if graph.nodes[reader].op in roots(pattern) and match_at(pattern, graph.nodes[reader], miss) is None:
-                best.note(miss.depth, miss.reason, miss.at)
-        frontier = readers
+    readers = [node.index]
+    for _ in range(distance):
+        readers = list(dict.fromkeys(u for i in readers for u in graph.users[i]))[:_MAX_READERS]
+    for reader in readers:
+        miss = Mismatch()
+        if graph.nodes[reader].op in roots(pattern) and match_at(pattern, graph.nodes[reader], miss) is None:
+            best.note(miss.depth, miss.reason, miss.at)
     if best.depth < 0:
         wanted = " or ".join(sorted(roots(pattern)))
-        readers_ = sorted({graph.nodes[u].op for u in graph.users[node.index]}) or ["the caller"]
-        best.note(0, f"needs {wanted} after it, where {', '.join(readers_)} reads it", node.output.name)
+        direct = sorted({graph.nodes[u].op for u in graph.users[node.index]}) or ["the caller"]
+        place = "after it" if distance == 1 else f"{distance} ops after it"
+        best.note(0, f"needs {wanted} {place}, where {', '.join(direct)} reads it", node.output.name)
     return best

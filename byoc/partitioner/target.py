@@ -9,7 +9,7 @@ from typing import Any
 
 from byoc.codegen import Codegen
 from byoc.errors import UnknownTargetError, UsageError
-from byoc.patterns import OpPattern, Pattern, roots
+from byoc.patterns import Pattern, parts, roots
 from byoc.registry import find_codegen, resolve_options
 
 
@@ -33,13 +33,13 @@ class Target:
         return index
 
     @cached_property
-    def by_op(self) -> dict[str, list[tuple[str, Pattern, OpPattern, int]]]:
-        """(name, pattern, the part of it, the part's depth) by the ops that patterns mention."""
-        index: dict[str, list[tuple[str, Pattern, OpPattern, int]]] = {}
+    def by_op(self) -> dict[str, list[tuple[str, Pattern, int]]]:
+        """(name, pattern, distance from its root) by the ops that patterns mention."""
+        index: dict[str, dict[tuple[str, int], Pattern]] = {}
         for name, pattern in self.patterns.items():
-            for depth, part in enumerate(pattern.ops()):
-                index.setdefault(part.op_name, []).append((name, pattern, part, depth))
-        return index
+            for part, depth in parts(pattern):
+                index.setdefault(part.op_name, {})[(name, depth)] = pattern
+        return {op: [(name, p, depth) for (name, depth), p in found.items()] for op, found in index.items()}
 
 
 def find_targets(names: Iterable[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[Target, ...]:
