@@ -40,7 +40,8 @@ test-slow: check-machine $(VENV)/minilm  ## run the slow tests
 
 lint: $(VENV)/installed  ## check style and types
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy byoc codegens
+	@mkdir -p build/types && ln -sfn ../../codegens build/types/byoc_codegens
+	@MYPYPATH=build/types $(BIN)/mypy -p byoc -p byoc_codegens
 
 wheel: $(VENV)/installed  ## build sdist and wheel into dist/
 	@rm -rf dist

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +131,7 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"cannot write {path}", f"the folder {folder} is not writable", "choose another place")
 
 
-def write_sources(folder: Path, sources: dict[str, str]) -> None:
+def write_sources(folder: Path, sources: Mapping[str, str]) -> None:
     """Write each generated file into `folder`, replacing those of the same names."""
     folder.mkdir(exist_ok=True)
     for name, text in sorted(sources.items()):
