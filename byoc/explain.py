@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import UsageError, did_you_mean
-from byoc.partition.plan import HOST, percent
+from byoc.partitioner.plan import HOST, percent
 from byoc.text_table import bytes_text, flops_text, table
 
 if TYPE_CHECKING:
-    from byoc.partition.plan import FunctionPlan, Partition, Plan, PlannedOp, Verdict
+    from byoc.partitioner.plan import FunctionPlan, Partition, Plan, PlannedOp, Verdict
 
 
 @dataclass(frozen=True)

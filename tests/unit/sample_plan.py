@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byoc.partition.plan import Composite, FunctionPlan, Partition, Plan, PlannedOp, Settings, TargetUse, Verdict
+from byoc.partitioner.plan import Composite, FunctionPlan, Partition, Plan, PlannedOp, Settings, TargetUse, Verdict
 
 ACCEPTED = Verdict("acc", True, pattern="dense_relu")
 

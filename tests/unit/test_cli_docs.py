@@ -10,7 +10,7 @@ import click
 import pytest
 
 from byoc.cli import app, exit_codes
-from byoc.partition.plan import STAGES
+from byoc.partitioner.plan import STAGES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -17,7 +17,7 @@ from byoc.explain import (
     plan_html,
     shares,
 )
-from byoc.partition.plan import FunctionPlan, Plan, Verdict
+from byoc.partitioner.plan import FunctionPlan, Plan, Verdict
 from tests.unit.sample_plan import planned, sample_plan
 
 
