@@ -20,8 +20,8 @@ from byoc.codegen import CSource, Match, Reject
 from byoc.graph import Graph, Value
 from byoc.lower.partition_function import PartitionFunction
 from byoc.lower.stitch import stitch
-from byoc.partition.match import find_matches
-from byoc.partition.target import Target, find_targets
+from byoc.partitioner.match import find_matches
+from byoc.partitioner.target import Target, find_targets
 from byoc.relax_graph import graph_of
 from tvm import relax, tirx
 

@@ -1,0 +1,68 @@
+/* What follows a matrix product or a convolution: bias, addition of another tensor, activation. */
+enum { $activations };
+
+typedef struct {
+  const float *row_bias;    /* one for each row of the result, or NULL */
+  const float *column_bias; /* one for each column, or NULL */
+  const float *residual;    /* laid out like the result, or NULL */
+  int activation;
+  float low, high; /* limits of a clip; slope of a leaky ReLU in `low` */
+} CsourceEpilogue;
+
+static inline BYOC_UNUSED csource_vector csource_load(const float *p, int64_t n) {
+  if (n >= CSOURCE_LANES) return *(const csource_vector *)p;
+  csource_vector v = {0};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+static inline BYOC_UNUSED void csource_store(float *p, csource_vector v, int64_t n) {
+  if (n >= CSOURCE_LANES) {
+    *(csource_vector *)p = v;
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+
+#define CSOURCE_EACH_LANE(expression)           \
+  for (int i = 0; i < CSOURCE_LANES; ++i) {     \
+    const float x = v[i];                       \
+    v[i] = (expression);                        \
+  }                                             \
+  break
+
+/* The activation of one vector in place. */
+static BYOC_UNUSED void csource_activate(float *BYOC_RESTRICT v, const CsourceEpilogue *e) {
+  const float low = e->low, high = e->high;
+  (void)low;
+  (void)high;
+  switch (e->activation) {
+$cases
+    default: break;
+  }
+}
+
+/* out[rows][columns] from sums, both with their strides; `row` and `column` are the position in the whole result. */
+static BYOC_UNUSED void csource_finish(const CsourceEpilogue *e, const float *sums, int64_t sums_stride, int64_t rows,
+                           int64_t columns, int64_t row, int64_t column, int64_t offset, int64_t stride, float *out) {
+  out += offset + row * stride + column;
+  const float *residual = e->residual ? e->residual + offset + row * stride + column : NULL;
+  const float *column_bias = e->column_bias ? e->column_bias + column : NULL;
+  for (int64_t i = 0; i < rows; ++i, out += stride, sums += sums_stride) {
+    const float bias = e->row_bias ? e->row_bias[row + i] : 0.0f;
+    for (int64_t j = 0; j < columns; j += CSOURCE_LANES) {
+      const int64_t n = columns - j;
+      csource_vector v = *(const csource_vector *)(sums + j) + bias;
+      if (column_bias) v += csource_load(column_bias + j, n);
+      if (residual) v += csource_load(residual + i * stride + j, n);
+      if (e->activation == CSOURCE_CLIP) {
+        for (int l = 0; l < CSOURCE_LANES; ++l) {
+          const float x = v[l] < e->low ? e->low : v[l];
+          v[l] = x > e->high ? e->high : x;
+        }
+      } else if (e->activation != CSOURCE_NONE) {
+        csource_activate((float *)&v, e);
+      }
+      csource_store(out + j, v, n);
+    }
+  }
+}
