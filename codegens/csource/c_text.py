@@ -116,6 +116,6 @@ def _template(name: str) -> Template:
     return Template((Path(__file__).parent / "c" / f"{name}.c").read_text(encoding="utf-8"))
 
 
-def c_helper(name: str, **fields: Any) -> str:
+def c_helper(name: str, /, **fields: Any) -> str:
     """The text of ``c/<name>.c``, its ``$fields`` filled in."""
     return _template(name).substitute({key: str(value) for key, value in fields.items()})
