@@ -12,6 +12,7 @@ from tvm import relax, tirx
 
 from byoc.errors import ByocError, UnsupportedModelError
 from byoc.importer.control import lower_if
+from byoc.importer.dataflow import to_dataflow
 from byoc.importer.expand import function_of, lower_function
 from byoc.importer.fold import fold
 from byoc.importer.node_view import NodeView, is_scalar_expr
@@ -65,6 +66,7 @@ class GraphBuilder:
         self.bindings: list[relax.Binding] = []
         self.depth = 0  # of function calls
         self._symbols = 0
+        self._casts: set[relax.Var] = set()
         self._origin: Origin | None = None  # of the node whose expansion is under way
 
     def build(self, graph: onnx.GraphProto, variables: Mapping[str, relax.Var], opsets: Mapping[str, int]) -> tvm.IRModule:
@@ -83,7 +85,7 @@ class GraphBuilder:
             block_builder.emit_func_output(outputs)
         module = block_builder.get()
         module["main"] = module["main"].with_attr("num_input", len(variables))
-        return relax.transform.ConvertToDataflow(1)(module)
+        return to_dataflow(module, self._casts)
 
     def define_initializers(self, graph: onnx.GraphProto, scope: Scope) -> None:
         for tensor in graph.initializer:
@@ -210,6 +212,12 @@ class GraphBuilder:
         symbol = tirx.Var(f"extent_{self._symbols}", "int64")
         self.extents.declare(symbol)
         return symbol
+
+    def name_extents(self, value: relax.Expr, kind: relax.Type) -> relax.Var:
+        """``value`` cast to a type that holds symbols from :meth:`fresh_symbol`: from here on they have a meaning."""
+        variable = self.block_builder.match_cast(value, kind)
+        self._casts.add(variable)
+        return variable
 
     # What is known of a value
 

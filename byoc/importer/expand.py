@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 
+from byoc.importer.node_view import standard_defaults
 from byoc.importer.origin import Origin
 from byoc.importer.structure import live_nodes, subgraphs
 from byoc.importer.values import Value
@@ -38,18 +39,21 @@ def lower_function(
         else:
             scope.define_absent(name)
     attributes = {attribute.name: attribute for attribute in function.attribute_proto}
+    if not own_nodes:
+        attributes.update(standard_defaults(view.node.domain, view.node.proto.op_type, view.version))
     attributes.update(view.attributes)
     view.mark_read(*function.attribute, *(a.name for a in function.attribute_proto))
     if own_nodes:
         view.check_all_read()
+    wanted = [name for index, name in enumerate(function.output) if view.uses(index)]
     body = [_with_attributes(node, attributes) for node in function.node]
-    nodes = live_nodes(body, function.output, scope.names(), f"{view.node.name}()/", f"function {view.node.op_type}")
+    nodes = live_nodes(body, wanted, scope.names(), f"{view.node.name}()/", f"function {view.node.op_type}")
     builder.depth += 1
     try:
         builder.convert_function_body(nodes, scope, None if own_nodes else Origin(view.node.name, view.node.op_type))
     finally:
         builder.depth -= 1
-    return [builder.find(scope, name) for name in function.output]
+    return [builder.find(scope, name) if name in wanted else None for name in function.output]
 
 
 def function_of(view: NodeView) -> onnx.FunctionProto | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 # Attributes that never change a result: hints, or facts that the inputs state as well.
 _HINTS = {"kernel_shape", "consumed_inputs", "momentum", "is_test", "storage_order", "layout_hint"}
-ROUND_UP = np.iinfo(np.int64).max
 
 
 class NodeView:
@@ -69,12 +69,12 @@ class NodeView:
         unread = set(self.attributes) - self._read - _HINTS
         if not unread:
             return
-        defaults = _schema_defaults(self.node.domain, self.node.proto.op_type, self.version)
+        standard = _standard_attributes(self.node.domain, self.node.proto.op_type, self.version)
         for name in sorted(unread):
             value = onnx.helper.get_attribute_value(self.attributes[name])
-            if name not in defaults:
+            if name not in standard:
                 self.refuse(f'its attribute "{name}" is unknown')
-            if defaults[name] is None or value != defaults[name]:
+            if not standard[name].name or value != onnx.helper.get_attribute_value(standard[name]):
                 self.refuse(f'its attribute "{name}" = {_short(value)} is not supported')
 
     # Inputs
@@ -173,15 +173,18 @@ def elements_of(value: Value | None) -> list[Dim] | None:
     return None
 
 
-def _schema_defaults(domain: str, operator: str, version: int) -> dict[str, Any]:
+def standard_defaults(domain: str, operator: str, version: int) -> dict[str, onnx.AttributeProto]:
+    """The attributes that the standard gives a default, with it."""
+    return {name: default for name, default in _standard_attributes(domain, operator, version).items() if default.name}
+
+
+@functools.lru_cache(maxsize=1024)
+def _standard_attributes(domain: str, operator: str, version: int) -> dict[str, onnx.AttributeProto]:
     try:
         schema = onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
         return {}
-    return {
-        name: onnx.helper.get_attribute_value(attribute.default_value) if attribute.default_value.name else None
-        for name, attribute in schema.attributes.items()
-    }
+    return {name: attribute.default_value for name, attribute in schema.attributes.items()}
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the importer knows about an ONNX value while it converts: all of it, its elements as symbols, or only its type."""
+"""What the importer knows about a value: all of it, its elements as symbols, or only its type."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from tvm import relax, sym, tirx
 Dim: TypeAlias = "int | tvm.ir.Expr"  # an extent: a number, or an expression over symbolic extents
 
 
+def constant(array: np.ndarray | np.generic) -> relax.Expr:
+    """A Relax constant of the array's own dtype."""
+    return Known(np.asarray(array)).constant
+
+
 class Known:
     """A value known at import: its array, and (made once, on demand) its Relax constant."""
 
@@ -23,7 +28,8 @@ class Known:
     @property
     def constant(self) -> relax.Expr:
         if self._constant is None:
-            self._constant = relax.const(np.ascontiguousarray(self.array).reshape(self.array.shape), str(self.array.dtype))
+            array = np.ascontiguousarray(self.array).reshape(self.array.shape)  # ascontiguousarray makes scalars 1-D
+            self._constant = relax.const(tvm.runtime.tensor(array))
         return self._constant
 
 

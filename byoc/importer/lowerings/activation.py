@@ -8,12 +8,12 @@ from tvm import relax
 from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import lowers
-from byoc.importer.values import Value
+from byoc.importer.values import Value, constant
 
 op = relax.op
 
 
-def constant(view: NodeView, value: float) -> relax.Expr:
+def scalar(view: NodeView, value: float) -> relax.Expr:
     """A scalar of the first input's dtype."""
     return relax.const(value, view.dtype(0))
 
@@ -28,21 +28,21 @@ def _parametric_relu(view: NodeView) -> Value:
     x, slope = view.tensor(0), view.tensor(1)
     if view.version < 7 and view.rank(1) == 1 and view.rank(0) > 1:  # per channel; later opsets broadcast from the right
         slope = view.emit(op.reshape(slope, shape_expr([*view.shape(1), *[1] * (view.rank(0) - 2)])))
-    return op.where(op.less(x, constant(view, 0)), op.multiply(x, slope), x)
+    return op.where(op.less(x, scalar(view, 0)), op.multiply(x, slope), x)
 
 
 @lowers("Elu")
 def _elu(view: NodeView) -> Value:
     x = view.tensor(0)
-    negative = op.multiply(constant(view, view.attribute("alpha", 1.0)), op.subtract(op.exp(x), constant(view, 1)))
-    return op.where(op.less(x, constant(view, 0)), negative, x)
+    negative = op.multiply(scalar(view, view.attribute("alpha", 1.0)), op.subtract(op.exp(x), scalar(view, 1)))
+    return op.where(op.less(x, scalar(view, 0)), negative, x)
 
 
 @lowers("Celu")
 def _celu(view: NodeView) -> Value:
     x, alpha = view.tensor(0), view.attribute("alpha", 1.0)
-    scaled = op.exp(op.divide(x, constant(view, alpha)))
-    return op.where(op.less(x, constant(view, 0)), op.multiply(constant(view, alpha), op.subtract(scaled, constant(view, 1))), x)
+    scaled = op.exp(op.divide(x, scalar(view, alpha)))
+    return op.where(op.less(x, scalar(view, 0)), op.multiply(scalar(view, alpha), op.subtract(scaled, scalar(view, 1))), x)
 
 
 @lowers("Selu")
@@ -51,28 +51,28 @@ def _selu(view: NodeView) -> Value:
     newer = view.version >= 6
     alpha = view.attribute("alpha", 1.67326319217681884765625 if newer else 1.6732)
     gamma = view.attribute("gamma", 1.05070102214813232421875 if newer else 1.0507)
-    negative = op.multiply(constant(view, alpha), op.subtract(op.exp(x), constant(view, 1)))
-    return op.multiply(constant(view, gamma), op.where(op.greater(x, constant(view, 0)), x, negative))
+    negative = op.multiply(scalar(view, alpha), op.subtract(op.exp(x), scalar(view, 1)))
+    return op.multiply(scalar(view, gamma), op.where(op.greater(x, scalar(view, 0)), x, negative))
 
 
 @lowers("ThresholdedRelu")
 def _thresholded_relu(view: NodeView) -> Value:
     x = view.tensor(0)
-    return op.where(op.greater(x, constant(view, view.attribute("alpha", 1.0))), x, constant(view, 0))
+    return op.where(op.greater(x, scalar(view, view.attribute("alpha", 1.0))), x, scalar(view, 0))
 
 
 @lowers("HardSigmoid")
 def _hard_sigmoid(view: NodeView) -> Value:
     alpha, beta = view.attribute("alpha", 0.2), view.attribute("beta", 0.5)
-    line = op.add(op.multiply(view.tensor(0), constant(view, alpha)), constant(view, beta))
+    line = op.add(op.multiply(view.tensor(0), scalar(view, alpha)), scalar(view, beta))
     return op.clip(line, relax.prim_value(0.0), relax.prim_value(1.0))
 
 
 @lowers("HardSwish")
 def _hard_swish(view: NodeView) -> Value:
     x = view.tensor(0)
-    gate = op.clip(op.add(x, constant(view, 3)), relax.prim_value(0.0), relax.prim_value(6.0))
-    return op.divide(op.multiply(x, gate), constant(view, 6))
+    gate = op.clip(op.add(x, scalar(view, 3)), relax.prim_value(0.0), relax.prim_value(6.0))
+    return op.divide(op.multiply(x, gate), scalar(view, 6))
 
 
 @lowers("Softplus")
@@ -82,8 +82,8 @@ def _softplus(view: NodeView) -> Value:
 
 def softplus(view: NodeView, x: relax.Expr) -> relax.Expr:
     """log(1 + exp(x)) without overflow."""
-    tail = op.log(op.add(constant(view, 1), op.exp(op.negative(op.abs(x)))))
-    return op.add(op.maximum(x, constant(view, 0)), tail)
+    tail = op.log(op.add(scalar(view, 1), op.exp(op.negative(op.abs(x)))))
+    return op.add(op.maximum(x, scalar(view, 0)), tail)
 
 
 @lowers("Mish")
@@ -95,7 +95,7 @@ def _mish(view: NodeView) -> Value:
 @lowers("Softsign")
 def _softsign(view: NodeView) -> Value:
     x = view.tensor(0)
-    return op.divide(x, op.add(constant(view, 1), op.abs(x)))
+    return op.divide(x, op.add(scalar(view, 1), op.abs(x)))
 
 
 @lowers("Shrink")
@@ -104,14 +104,14 @@ def _shrink(view: NodeView) -> Value:
     dtype = view.dtype(0)
     if not dtype.startswith("float") and (limit != int(limit) or bias != int(bias)):
         view.refuse(f"it shrinks {dtype} values by fractions")
-    below = op.where(op.less(x, constant(view, -limit)), op.add(x, constant(view, bias)), constant(view, 0))
-    return op.where(op.greater(x, constant(view, limit)), op.subtract(x, constant(view, bias)), below)
+    below = op.where(op.less(x, scalar(view, -limit)), op.add(x, scalar(view, bias)), scalar(view, 0))
+    return op.where(op.greater(x, scalar(view, limit)), op.subtract(x, scalar(view, bias)), below)
 
 
 @lowers("Swish")
 def _swish(view: NodeView) -> Value:
     x, alpha = view.tensor(0), view.attribute("alpha", 1.0)
-    return op.nn.silu(x) if alpha == 1.0 else op.multiply(x, op.sigmoid(op.multiply(x, constant(view, alpha))))
+    return op.nn.silu(x) if alpha == 1.0 else op.multiply(x, op.sigmoid(op.multiply(x, scalar(view, alpha))))
 
 
 @lowers("Gelu")
@@ -141,7 +141,7 @@ def _fast_gelu(view: NodeView) -> Value:
 @lowers("QuickGelu", domain="com.microsoft")
 def _quick_gelu(view: NodeView) -> Value:
     x = view.tensor(0)
-    return op.multiply(x, op.sigmoid(op.multiply(x, constant(view, view.attribute("alpha", 1.702)))))
+    return op.multiply(x, op.sigmoid(op.multiply(x, scalar(view, view.attribute("alpha", 1.702)))))
 
 
 @lowers("Softmax", "LogSoftmax", "Hardmax")
@@ -171,7 +171,7 @@ def _hardmax(view: NodeView, x: relax.Expr, dims: list, axis: int) -> relax.Expr
     place = view.emit(op.argmax(x, axis, keepdims=True))
     shape = [1] * len(dims)
     shape[axis] = dims[axis]
-    indices = relax.const(np.arange(dims[axis], dtype=np.int64).reshape(shape))
+    indices = constant(np.arange(dims[axis], dtype=np.int64).reshape(shape))
     return op.astype(op.equal(place, indices), view.dtype(0))
 
 

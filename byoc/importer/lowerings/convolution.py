@@ -255,12 +255,29 @@ def _norm_pool(view: NodeView) -> Value:
 @lowers("Einsum")
 def _einsum(view: NodeView) -> Value:
     equation = view.attribute("equation").replace(" ", "")
-    if "..." in equation:
-        view.refuse(f'its equation "{equation}" has an ellipsis')
     operands = [view.tensor(index) for index in range(len(view.inputs))]
+    if "..." in equation:
+        equation = _spell_out(view, equation)
     if "->" not in equation:
         letters = [c for c in equation if c.isalpha()]
         equation += "->" + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     return op.einsum(tuple(operands), equation)
 
 
+
+
+def _spell_out(view: NodeView, equation: str) -> str:
+    """The equation with letters in place of each ellipsis."""
+    left, _, right = equation.partition("->")
+    free = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in equation]
+    terms, most = [], 0
+    for index, term in enumerate(left.split(",")):
+        hidden = view.rank(index) - len(term.replace("...", "")) if "..." in term else 0
+        most = max(most, hidden)
+        terms.append(term.replace("...", "".join(free[most - hidden : most]) if hidden else ""))
+    if any("..." in term and view.rank(i) - len(term) + 3 != most for i, term in enumerate(left.split(","))):
+        view.refuse(f'the ellipses of its equation "{equation}" stand for different ranks')
+    if not right:
+        letters = [c for c in left if c.isalpha()]
+        right = "..." + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    return ",".join(terms) + "->" + right.replace("...", "".join(free[:most]))

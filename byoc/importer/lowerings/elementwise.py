@@ -104,15 +104,18 @@ def _divide(view: NodeView) -> Value:
 @lowers("Mod")
 def _modulo(view: NodeView) -> Value:
     truncated = view.attribute("fmod", 0)
-    if not truncated:
-        if view.dtype(0).startswith(("float", "bfloat")):
-            view.refuse("it takes floats with fmod=0, which the standard forbids")
+    if not truncated and not view.dtype(0).startswith(("float", "bfloat")):
         return binary(view, op.floor_mod)
 
     def remainder(left: relax.Expr, right: relax.Expr) -> relax.Expr:
-        if view.dtype(0).startswith("float"):
-            return op.subtract(left, op.multiply(op.trunc(op.divide(left, right)), right))
-        return op.subtract(left, op.multiply(op.divide(left, right), right))
+        if not view.dtype(0).startswith(("float", "bfloat")):
+            return op.subtract(left, op.multiply(op.divide(left, right), right))
+        rest = view.emit(op.mod(left, right))
+        if truncated:
+            return rest
+        zero = relax.const(0, view.dtype(0))
+        signs_differ = op.logical_xor(op.less(rest, zero), op.less(right, zero))
+        return op.where(op.logical_and(op.not_equal(rest, zero), signs_differ), op.add(rest, right), rest)
 
     return binary(view, remainder)
 
@@ -136,10 +139,14 @@ def _shift(view: NodeView) -> Value:
     counts = op.astype(view.tensor(1), view.dtype(0))
     shift = op.left_shift if left else op.right_shift
     x, counts = align(view, view.tensor(0), view.emit(counts))
-    # Shifting by the width or more is undefined in C and 0 in ONNX.
+    zero = relax.const(0, view.dtype(0))
+    # Shifting by the width or more is undefined in C; ONNX shifts everything out.
     kept = op.less(counts, relax.const(bits, view.dtype(0)))
-    safe = op.where(kept, counts, relax.const(0, view.dtype(0)))
-    return op.where(kept, shift(x, safe), relax.const(0, view.dtype(0)))
+    if not view.dtype(0).startswith("u"):
+        kept = op.logical_and(kept, op.greater_equal(counts, zero))
+    kept = view.emit(kept)
+    beyond = zero if left or view.dtype(0).startswith("u") else op.where(op.less(x, zero), relax.const(-1, view.dtype(0)), zero)
+    return op.where(kept, shift(x, op.where(kept, counts, zero)), beyond)
 
 
 def _fold_pairs(view: NodeView, compute: Callable[[relax.Expr, relax.Expr], relax.Expr]) -> relax.Expr:

@@ -11,7 +11,7 @@ from tvm import relax
 from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import lowers
-from byoc.importer.values import Dim, Value
+from byoc.importer.values import Dim, Value, constant
 
 op = relax.op
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -186,7 +186,7 @@ def _resize_by_gather(
             view.refuse(f'its mode "{mode}" over a dimension of symbolic extent needs coordinates that are not known at import')
         centres = source_positions(extent, size, ratios[axis], how)
         if mode == "nearest":
-            x = view.emit(op.take(x, relax.const(nearest_sources(centres, extent, rounding)), axis, mode="wrap"))
+            x = view.emit(op.take(x, constant(nearest_sources(centres, extent, rounding)), axis, mode="wrap"))
         else:
             weights = interpolation_matrix(centres, extent, mode, coefficient, bool(outside))
             x = _apply_matrix(view, x, current, axis, weights.astype(dtype))
@@ -198,10 +198,10 @@ def _apply_matrix(view: NodeView, x: relax.Expr, dims: list[Dim], axis: int, wei
     """``x`` with dimension ``axis`` multiplied by ``weights`` [new, old]."""
     last = len(dims) - 1
     if axis == last:
-        return view.emit(op.matmul(x, relax.const(np.ascontiguousarray(weights.T))))
+        return view.emit(op.matmul(x, constant(weights.T)))
     lead, rest = view.extents.product(dims[:axis]), view.extents.product(dims[axis + 1 :])
     flat = view.emit(op.reshape(x, shape_expr([lead, dims[axis], rest])))
-    product = view.emit(op.matmul(relax.const(np.ascontiguousarray(weights)), flat))
+    product = view.emit(op.matmul(constant(weights), flat))
     return view.emit(op.reshape(product, shape_expr([*dims[:axis], weights.shape[0], *dims[axis + 1 :]])))
 
 
@@ -212,7 +212,8 @@ def source_positions(extent: int, size: int, ratio: float | None, how: str) -> n
     if how == "asymmetric":
         return places / ratio
     if how == "align_corners":
-        return places * ((extent - 1) / (size - 1)) if size > 1 else np.zeros(size)
+        last = extent * ratio - 1  # not size - 1: the standard does not round here
+        return places * ((extent - 1) / last) if last > 0 else np.zeros(size)
     if how == "pytorch_half_pixel" and size == 1:
         return np.zeros(size)
     positions = (places + 0.5) / ratio - 0.5

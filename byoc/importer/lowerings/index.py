@@ -9,7 +9,7 @@ from tvm import relax
 from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import lowers
-from byoc.importer.values import Dim, Value
+from byoc.importer.values import Dim, Value, constant
 
 op = relax.op
 
@@ -25,12 +25,12 @@ def from_front(view: NodeView, index: int, extents: list[Dim]) -> relax.Expr:
         limits = np.array(extents if len(extents) > 1 else extents[0], known.dtype)
         if ((known >= limits) | (known < -limits.astype(np.int64))).any():
             view.refuse(f"an index is out of range for extents {extents}")
-        return relax.const(np.where(known < 0, known + limits, known).astype(known.dtype))
+        return constant(np.where(known < 0, known + limits, known).astype(known.dtype))
     indices = view.tensor(index)
     if dtype.startswith("uint"):
         return indices
     if all(isinstance(extent, int) for extent in extents):
-        limit = relax.const(np.array(extents if len(extents) > 1 else extents[0], dtype))
+        limit = constant(np.array(extents if len(extents) > 1 else extents[0], dtype))
     else:
         whole = op.shape_to_tensor(shape_expr(extents))
         limit = whole if len(extents) > 1 else op.reshape(whole, shape_expr([]))
@@ -92,7 +92,7 @@ def _scatter_by_position(view: NodeView, indices: relax.Expr, axis: int, reducti
     dtype = view.dtype(1)
     column = np.zeros((1, rank), bool)
     column[0, axis] = True
-    places = op.where(relax.const(column), op.reshape(indices, shape_expr([count, 1])), relax.const(grid.astype(dtype)))
+    places = op.where(constant(column), op.reshape(indices, shape_expr([count, 1])), constant(grid.astype(dtype)))
     return op.scatter_nd(view.tensor(0), view.emit(places), op.reshape(view.tensor(2), shape_expr([count])), reduction)
 
 

@@ -9,7 +9,7 @@ from tvm import relax
 
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import Results, lowers
-from byoc.importer.values import Value
+from byoc.importer.values import Value, constant
 
 op = relax.op
 Reduction = Callable[[relax.Expr, "list[int]", bool], relax.Expr]
@@ -78,6 +78,9 @@ def _arg_extreme(view: NodeView) -> Value:
     return op.subtract(relax.const(dims[axis] - 1, "int64"), from_back)
 
 
+_SORTABLE = ("float32", "float64", "float16", "int32", "int64", "uint8", "int8")
+
+
 @lowers("TopK")
 def _top_k(view: NodeView) -> Results:
     dims = view.shape(0)
@@ -85,6 +88,8 @@ def _top_k(view: NodeView) -> Results:
     count = view.attribute("k", 1) if view.version < 10 else int(view.require_known(1, '"K"').reshape(-1)[0])
     if isinstance(dims[axis], int) and count > dims[axis]:
         view.refuse(f"it takes {count} of {dims[axis]} elements")
+    if view.dtype(0) not in _SORTABLE:
+        view.refuse(f"it sorts {view.dtype(0)} values; TVM sorts {', '.join(_SORTABLE)}")
     view.mark_read("sorted")  # sorted results are valid ones where any order is
     result = view.emit(op.topk(view.tensor(0), count, axis, "both", bool(view.attribute("largest", 1)), "int64"))
     return [view.emit(relax.TupleGetItem(result, index)) for index in (0, 1)]
@@ -105,7 +110,7 @@ def _nonzero(view: NodeView) -> Value:
         view.refuse("its input is a scalar")
     found = view.emit(op.nonzero(view.tensor(0)))
     kind = relax.TensorType([view.rank(0), view.builder.fresh_symbol()], "int64")
-    return view.builder.block_builder.match_cast(found, kind)
+    return view.builder.name_extents(found, kind)
 
 
 @lowers("OneHot")
@@ -120,10 +125,31 @@ def _one_hot(view: NodeView) -> Value:
     indices = view.emit(op.where(op.less(indices, relax.const(0, dtype)), op.add(indices, relax.const(depth, dtype)), indices))
     shape = [1] * rank
     shape[axis] = depth
-    hits = op.equal(op.expand_dims(indices, axis), relax.const(np.arange(depth).reshape(shape).astype(dtype)))
+    hits = op.equal(op.expand_dims(indices, axis), constant(np.arange(depth).reshape(shape).astype(dtype)))
     values = view.known(2)
     if values is not None:
-        off, on = (relax.const(v) for v in values)
+        off, on = (constant(v) for v in values)
     else:
         off, on = (view.emit(op.take(view.tensor(2), relax.const(place, "int64"), axis=0, mode="wrap")) for place in (0, 1))
     return op.where(hits, on, off)
+
+
+@lowers("CumProd")
+def _running_product(view: NodeView) -> Value:
+    axis = view.axis(int(view.require_known(1, '"axis"').reshape(-1)[0]), view.rank(0))
+    backwards = view.attribute("reverse", 0)
+    x = view.emit(op.flip(view.tensor(0), axis)) if backwards else view.tensor(0)
+    total = view.emit(op.cumprod(x, axis, exclusive=bool(view.attribute("exclusive", 0))))
+    return op.flip(total, axis) if backwards else total
+
+
+@lowers("LpNormalization")
+def _norm(view: NodeView) -> Value:
+    axis, order, x = view.axis(view.attribute("axis", -1), view.rank(0)), view.attribute("p", 2), view.tensor(0)
+    if order == 1:
+        length = op.sum(op.abs(x), [axis], keepdims=True)
+    else:
+        length = op.sqrt(op.sum(op.multiply(x, x), [axis], keepdims=True))
+    zero = relax.const(0, view.dtype(0))
+    length = view.emit(length)
+    return op.where(op.equal(length, zero), zero, op.divide(x, length))

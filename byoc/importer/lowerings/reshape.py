@@ -10,7 +10,7 @@ from tvm import relax, tirx
 
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import Results, lowers
-from byoc.importer.values import Dim, Known, Value
+from byoc.importer.values import Dim, Known, Value, constant
 
 INT64_MAX = np.iinfo(np.int64).max
 
@@ -21,11 +21,10 @@ def shape_expr(dims: Sequence[Dim]) -> relax.ShapeExpr:
 
 def runtime_shape(view: NodeView, tensor: relax.Expr, rank: int) -> relax.ShapeExpr:
     """A shape whose extents are the elements of an int64 tensor computed at run time."""
-    block_builder = view.builder.block_builder
-    tensor = block_builder.match_cast(tensor, relax.TensorType([rank], "int64"))
+    tensor = view.builder.block_builder.match_cast(tensor, relax.TensorType([rank], "int64"))
     shape = view.emit(relax.op.tensor_to_shape(tensor))
     dims = [view.builder.fresh_symbol() for _ in range(rank)]
-    block_builder.match_cast(shape, relax.ShapeType(dims))
+    view.builder.name_extents(shape, relax.ShapeType(dims))
     return relax.ShapeExpr(dims)
 
 
@@ -327,7 +326,7 @@ def _slice_at_run_time(view: NodeView) -> Value:
     if axes is None or not all(isinstance(axis, int) for axis in axes):
         view.refuse('its input "axes" is computed at run time')
     whole = view.emit(relax.op.shape_to_tensor(view.emit(relax.op.shape_of(view.tensor(0)))))
-    places = relax.const(np.array([view.axis(axis, rank) for axis in axes], np.int64))
+    places = constant(np.array([view.axis(axis, rank) for axis in axes], np.int64))
 
     def spread(index: int, default: relax.Expr) -> relax.Expr:
         if not view.has(index):
@@ -336,11 +335,11 @@ def _slice_at_run_time(view: NodeView) -> Value:
         given = given if view.dtype(index) == "int64" else view.emit(relax.op.astype(given, "int64"))
         return view.emit(relax.op.scatter_elements(default, places, given))
 
-    starts = spread(1, relax.const(np.zeros(rank, np.int64)))
+    starts = spread(1, constant(np.zeros(rank, np.int64)))
     ends = spread(2, whole)
-    steps = spread(4, relax.const(np.ones(rank, np.int64)))
+    steps = spread(4, constant(np.ones(rank, np.int64)))
     result = view.emit(relax.op.dynamic_strided_slice(view.tensor(0), starts, ends, steps))
     known = view.builder.shape_of(view.value(0)) or [None] * rank
     touched = {view.axis(axis, rank) for axis in axes}
     shape = [view.builder.fresh_symbol() if dim is None or axis in touched else dim for axis, dim in enumerate(known)]
-    return view.builder.block_builder.match_cast(result, relax.TensorType(shape, view.dtype(0)))
+    return view.builder.name_extents(result, relax.TensorType(shape, view.dtype(0)))
