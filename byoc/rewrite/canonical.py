@@ -8,6 +8,8 @@ import tvm
 from tvm import relax
 
 from byoc.importer.origin import keep_origins
+from byoc.rewrite.batch_norm import fold_batch_norm
+from byoc.rewrite.fold_constants import fold_constants
 from byoc.rewrite.structure import inline_structure
 
 
@@ -16,9 +18,13 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
     for step in (
         relax.transform.Normalize(),
         relax.transform.ConvertToDataflow(1),
+        relax.transform.CanonicalizeBindings(),
+        inline_structure,
+        fold_constants,
+        fold_batch_norm,
         relax.transform.DecomposeOpsForInference(),
         relax.transform.CanonicalizeBindings(),
-        relax.transform.FoldConstant(),
+        fold_constants,
         relax.transform.EliminateCommonSubexpr(),
         relax.transform.CanonicalizeBindings(),
         inline_structure,

@@ -12,6 +12,7 @@ from byoc.importer.origin import keep_origins
 from byoc.partitioner.match import find_matches
 from byoc.partitioner.target import Target
 from byoc.relax_graph import graph_of
+from byoc.rewrite.bindings import rewrite_bindings
 from byoc.rewrite.canonical import canonicalise, entry_functions
 
 
@@ -70,39 +71,26 @@ def _convert(
 
 def cancel_transposes(module: tvm.IRModule) -> tvm.IRModule:
     """Remove pairs of `permute_dims` that undo each other, and join those that do not."""
-    result = tvm.IRModule(dict(module.functions_items()), attrs=module.attrs, global_infos=module.global_infos)
-    for variable, function in module.functions_items():
-        if isinstance(function, relax.Function):
-            result.update_func(variable, _Canceller().function(function))
-    return relax.transform.Normalize()(result)
+    return rewrite_bindings(module, lambda _: _Canceller().rewrite)
 
 
 class _Canceller:
     def __init__(self) -> None:
         self.permuted: dict[Any, tuple[Any, tuple[int, ...]]] = {}
 
-    def function(self, function: Any) -> Any:
-        blocks = []
-        for block in function.body.blocks:
-            bindings = [self._binding(b) for b in block.bindings]
-            dataflow = isinstance(block, relax.DataflowBlock)
-            blocks.append(relax.DataflowBlock(bindings) if dataflow else relax.BindingBlock(bindings))
-        body = relax.SeqExpr(blocks, function.body.body)
-        return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
-
-    def _binding(self, binding: Any) -> Any:
+    def rewrite(self, binding: Any) -> list[Any]:
         value = binding.value
         if not isinstance(value, relax.Call) or value.op != tvm.ir.Op.get("relax.permute_dims"):
-            return binding
+            return [binding]
         source, axes = value.args[0], _axes(value)
         if source in self.permuted:
             source, inner = self.permuted[source]
             axes = tuple(inner[a] for a in axes)
         self.permuted[binding.var] = (source, axes)
         if axes == tuple(range(len(axes))):
-            return relax.VarBinding(binding.var, source)
+            return [relax.VarBinding(binding.var, source)]
         call = relax.op.permute_dims(source, list(axes))
-        return relax.VarBinding(binding.var, relax.Call(call.op, call.args, call.attrs, call.ty_args, span=value.span))
+        return [relax.VarBinding(binding.var, relax.Call(call.op, call.args, call.attrs, call.ty_args, span=value.span))]
 
 
 def _axes(call: Any) -> tuple[int, ...]:
