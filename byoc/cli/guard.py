@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 from dataclasses import dataclass
 
 import click
@@ -32,7 +33,9 @@ def guarded(arguments: list[str]) -> int:
     try:
         from byoc.cli.app import app
 
-        return app.main(args=arguments, prog_name="byoc", standalone_mode=False, obj=console) or exit_codes.OK
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            return app.main(args=arguments, prog_name="byoc", standalone_mode=False, obj=console) or exit_codes.OK
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return exit_codes.INTERRUPTED
@@ -41,6 +44,11 @@ def guarded(arguments: list[str]) -> int:
         return exit_codes.BROKEN_PIPE if leaving.code == 1 else exit_codes.OK
     except Exception as error:
         return report(as_byoc_error(error, console), console)
+
+
+def show_warning(message: Warning | str, *_: object) -> None:
+    """A warning as one line on stderr, without the place in the code that it came from."""
+    click.echo(f"warning: {message}", err=True)
 
 
 def report(error: ByocError, console: Console) -> int:

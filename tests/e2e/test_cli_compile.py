@@ -111,6 +111,16 @@ def test_a_cached_compile_writes_the_same_bytes(model: Path, tmp_path: Path, cac
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
+def test_an_unusable_cache_is_a_warning_of_one_line_and_no_error(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    flags = ["-o", str(tmp_path / "m.byoc"), "--cache-dir", str(tmp_path / "file")]
+    assert main(["compile", str(model), *FLAGS, *flags]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: ") and str(tmp_path / "file") in line
+
+
 def test_require_stops_before_anything_is_written(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
 ) -> None:
