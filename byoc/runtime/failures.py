@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from byoc.artifact.manifest import EntryFunction, Manifest
 from byoc.errors import SessionError
-from byoc.runtime.native import first_line
+from byoc.runtime.native import message_of
 
 if TYPE_CHECKING:
     from tvm_ffi import Tensor
@@ -64,7 +64,7 @@ def failed_symbol(machine: Machine, entry: str, arguments: list[Tensor]) -> str 
 def session_error(manifest: Manifest, entry: EntryFunction, symbol: str | None, error: Exception) -> SessionError:
     """The error to raise for a run in which ``symbol`` failed."""
     partition = next((part for part in manifest.partitions if part.symbol == symbol), None)
-    said = first_line(error)
+    said = message_of(error)
     if partition is not None:
         return SessionError(
             f'the run of "{entry.name}" failed in partition "{partition.symbol}"',

@@ -11,6 +11,7 @@ from byoc.artifact.dtypes import numpy_dtype
 from byoc.artifact.manifest import EntryFunction
 from byoc.errors import ArtifactError, InputError, did_you_mean
 from byoc.runtime.dims import dim_value, is_name
+from byoc.runtime.native import message_of
 from byoc.runtime.tensors import tensor_from_dlpack, tensor_from_numpy
 from byoc.tensor_spec import TensorSpec
 
@@ -87,11 +88,12 @@ class InputBinder:
             raise self._error(f'input "{name}" is on another device', "the artifact runs on the CPU", "copy it there")
         try:
             tensor = tensor_from_dlpack(value)
+            dtype = str(tensor.dtype)
         except Exception as error:
-            why = f"{type(value).__module__}.{type(value).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            why = f"{type(value).__module__}.{type(value).__name__} says: {message_of(error)}"
             raise self._error(f'input "{name}" cannot be exported', why, "pass a numpy array") from error
-        if str(tensor.dtype) != item.spec.dtype:
-            raise self._wrong_dtype(item.spec, str(tensor.dtype))
+        if dtype != item.spec.dtype:
+            raise self._wrong_dtype(item.spec, dtype)
         return tensor, tensor.shape
 
     def _check_symbols(self, shapes: list[tuple[int, ...]]) -> None:

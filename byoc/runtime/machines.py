@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from byoc.errors import ArtifactError, SessionError
-from byoc.runtime.native import first_line
+from byoc.runtime.native import message_of
 
 if TYPE_CHECKING:
     from tvm_ffi import Function, Module
@@ -33,7 +33,7 @@ class Machine:
             except Exception as error:
                 raise ArtifactError(
                     "the artifact's library cannot be started",
-                    first_line(error),
+                    message_of(error),
                     "a function that it calls is absent: compile the model again, or load the codegen's package",
                 ) from error
         self.functions: dict[str, Function] = {}

@@ -84,7 +84,7 @@ def load_library(content: bytes) -> Module:
 
 
 def _not_loadable(error: Exception, folder: str) -> ArtifactError:
-    why = first_line(error).replace(folder + os.sep, "")
+    why = message_of(error).replace(folder + os.sep, "")
     todo = "compile the model again"
     if "failed to map segment" in why or "Operation not permitted" in why or isinstance(error, OSError):
         todo = f"set TMPDIR to a folder with room that may hold programs; {os.path.dirname(folder)} was used"
@@ -97,7 +97,8 @@ def _not_loadable(error: Exception, folder: str) -> ArtifactError:
     return ArtifactError("the artifact's native library cannot be loaded", why, todo)
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of TVM says, without the stack trace that follows."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def message_of(error: BaseException) -> str:
+    """What an error of TVM says, on one line and without the stack trace that may follow."""
+    text = str(error).partition("\nStack trace")[0].partition("\nTraceback")[0]
+    line = " ".join(text.split())
+    return (line if len(line) <= 500 else line[:497] + "...") or type(error).__name__

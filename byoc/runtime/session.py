@@ -15,7 +15,7 @@ from byoc.errors import ArtifactError, SessionError, UsageError, did_you_mean
 from byoc.runtime.failures import PythonFailures, failed_symbol, session_error
 from byoc.runtime.inputs import InputBinder
 from byoc.runtime.machines import Instrument, Machine, MachinePool
-from byoc.runtime.native import first_line, load_library, load_runtime
+from byoc.runtime.native import load_library, load_runtime, message_of
 from byoc.runtime.tensors import numpy_from_tensor, tensor_from_numpy
 from byoc.runtime.threads import prepare_pool, thread_count, use_threads
 
@@ -162,7 +162,7 @@ class Session:
             except Exception as error:
                 raise ArtifactError(
                     f'the constants of partition "{partition.symbol}" cannot be bound',
-                    first_line(error),
+                    message_of(error),
                     f"compile the model again; if it recurs, the fault is in the codegen {partition.target}",
                 ) from error
 

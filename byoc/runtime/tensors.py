@@ -20,10 +20,11 @@ Array = np.ndarray[Any, Any]
 def aligned_empty(shape: tuple[int, ...], dtype: str | np.dtype[Any]) -> Array:
     """An uninitialised array that a session takes without a copy."""
     dtype = numpy_dtype(dtype) if isinstance(dtype, str) else dtype
-    nbytes = math.prod(shape) * dtype.itemsize
+    size = math.prod(shape)
+    nbytes = max(size, 1) * dtype.itemsize  # an empty slice would lose its place, and with it the alignment
     memory = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -memory.__array_interface__["data"][0] % ALIGNMENT
-    return memory[start : start + nbytes].view(dtype).reshape(shape)
+    return memory[start : start + nbytes].view(dtype)[:size].reshape(shape)
 
 
 def aligned_copy(array: Array) -> Array:
@@ -36,7 +37,7 @@ def tensor_from_numpy(array: Array, dtype: str) -> Tensor:
     """A tensor on the memory of ``array``, or on an aligned copy if that is not contiguous or not aligned."""
     import tvm_ffi
 
-    if not array.flags.c_contiguous:
+    if not array.flags.c_contiguous or not array.size:  # numpy gives empty arrays strides that TVM refuses
         array = aligned_copy(array)
     if is_extended(dtype):
         return _retyped(tensor_from_numpy(array.view(_integers_like(array.dtype)), ""), dtype)
@@ -62,7 +63,7 @@ def tensor_from_dlpack(source: Any) -> Tensor:
         tensor = tvm_ffi.from_dlpack(source)
     except BufferError:  # a read-only exporter
         tensor = tvm_ffi.from_dlpack(source.__dlpack__(max_version=(1, 0)))
-    if tensor.data_ptr() % ALIGNMENT or not tensor.is_contiguous():
+    if tensor.data_ptr() % ALIGNMENT or not tensor.is_contiguous() or not tensor.numel():
         dtype = str(tensor.dtype)
         tensor = tensor_from_numpy(aligned_copy(numpy_from_tensor(tensor)), dtype)
     return tensor
