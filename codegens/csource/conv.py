@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from byoc_codegens.csource.c_text import FLOATS, INTEGERS, c_helper, short, stored
+from byoc_codegens.csource.c_text import FLOATS, INTEGERS, c_helper, int64s, short, stored
 from byoc_codegens.csource.convolution import LONGEST_KERNEL, Geometry, geometry_of, refusal
 from byoc_codegens.csource.epilogue import (
     Epilogue,
@@ -148,9 +148,9 @@ def _packed(
         return m.constant(packed, "weights"), ""
     name = f"(float *){m.scratch(weight.size * 4)}"
     return name, (
-        f"csource_pack_rows(&(CsourcePack){{.matrix = {floats.read(weight)}, .batches = {shape[0]}, "
-        f".rows = {shape[1]}, .columns = {shape[2]},\n    .row_stride = {shape[2]}, .column_stride = 1, "
-        f".batch_stride = {shape[1] * shape[2]}, .packed = {name}}});\n"
+        f"csource_pack_rows(&(CsourcePack){{.matrix = {floats.read(weight)}, .rows = {shape[1]}, "
+        f".columns = {shape[2]}, .row_stride = {shape[2]}, .column_stride = 1,\n    .batches = {shape[0]}, .rank = 1, "
+        f".extents = {int64s(shape[:1])}, .strides = {int64s([shape[1] * shape[2]])}, .packed = {name}}});\n"
     )
 
 

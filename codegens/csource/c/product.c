@@ -66,9 +66,17 @@ static BYOC_UNUSED void csource_product(const CsourceProduct *p) {
 /* Packing of matrices that are known only at run time. */
 typedef struct {
   const float *matrix;
-  int64_t batches, rows, columns, row_stride, column_stride, batch_stride;
+  int64_t rows, columns, row_stride, column_stride;
+  int64_t batches, rank; /* a batch index is split by `extents`, innermost last, and each part goes by its stride */
+  const int64_t *extents, *strides;
   float *packed;
 } CsourcePack;
+
+/* out[k][i] = in[i][k] for `height` rows */
+static inline BYOC_UNUSED void csource_pack_panel(const CsourcePack *p, const float *in, int64_t height, float *out) {
+  for (int64_t k = 0; k < p->columns; ++k, in += p->column_stride, out += height)
+    for (int64_t i = 0; i < height; ++i) out[i] = in[i * p->row_stride];
+}
 
 static BYOC_UNUSED void csource_pack_rows_range(int64_t begin, int64_t end, void *ctx) {
   const CsourcePack *p = (const CsourcePack *)ctx;
@@ -76,16 +84,13 @@ static BYOC_UNUSED void csource_pack_rows_range(int64_t begin, int64_t end, void
   for (int64_t task = begin; task < end; ++task) {
     const int64_t batch = task / panels, start = csource_panel_start(p->rows, task % panels);
     const int64_t height = csource_panel_start(p->rows, task % panels + 1) - start;
-    const float *in = p->matrix + batch * p->batch_stride + start * p->row_stride;
+    const float *in =
+        p->matrix + csource_batch_offset(batch, p->rank, p->extents, p->strides) + start * p->row_stride;
     float *out = p->packed + (batch * p->rows + start) * p->columns;
-    if (height == CSOURCE_ROWS) {
-      for (int64_t k = 0; k < p->columns; ++k)
-        for (int64_t i = 0; i < CSOURCE_ROWS; ++i)
-          out[k * CSOURCE_ROWS + i] = in[i * p->row_stride + k * p->column_stride];
-    } else {
-      for (int64_t k = 0; k < p->columns; ++k)
-        for (int64_t i = 0; i < height; ++i) out[k * height + i] = in[i * p->row_stride + k * p->column_stride];
-    }
+    if (height == CSOURCE_ROWS)
+      csource_pack_panel(p, in, CSOURCE_ROWS, out);
+    else
+      csource_pack_panel(p, in, height, out);
   }
 }
 
@@ -93,20 +98,20 @@ static BYOC_UNUSED void csource_pack_columns_range(int64_t begin, int64_t end, v
   const CsourcePack *p = (const CsourcePack *)ctx;
   const int64_t panels = csource_column_panels(p->columns);
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t batch = task / panels, start = task % panels * CSOURCE_COLUMNS;
-    const int64_t width = byoc_min(CSOURCE_COLUMNS, p->columns - start);
-    const float *in = p->matrix + batch * p->batch_stride + start * p->column_stride;
+    const int64_t start = task % panels * CSOURCE_COLUMNS, width = byoc_min(CSOURCE_COLUMNS, p->columns - start);
+    const float *in = p->matrix + csource_batch_offset(task / panels, p->rank, p->extents, p->strides) +
+                      start * p->column_stride;
     float *out = p->packed + task * CSOURCE_COLUMNS * p->rows;
-    if (p->column_stride == 1 && width == CSOURCE_COLUMNS) {
+    if (p->column_stride == 1) {
       for (int64_t k = 0; k < p->rows; ++k, in += p->row_stride, out += CSOURCE_COLUMNS) {
-        *(csource_vector *)out = *(const csource_vector *)in;
-        *(csource_vector *)(out + CSOURCE_LANES) = *(const csource_vector *)(in + CSOURCE_LANES);
+        *(csource_vector *)out = csource_load(in, width);
+        *(csource_vector *)(out + CSOURCE_LANES) =
+            width > CSOURCE_LANES ? csource_load(in + CSOURCE_LANES, width - CSOURCE_LANES) : (csource_vector){0};
       }
-      continue;
-    }
-    for (int64_t k = 0; k < p->rows; ++k, out += CSOURCE_COLUMNS) {
-      for (int64_t j = 0; j < width; ++j) out[j] = in[k * p->row_stride + j * p->column_stride];
-      for (int64_t j = width; j < CSOURCE_COLUMNS; ++j) out[j] = 0.0f;
+    } else {
+      for (int64_t j = 0; j < CSOURCE_COLUMNS; ++j)
+        for (int64_t k = 0; k < p->rows; ++k)
+          out[k * CSOURCE_COLUMNS + j] = j < width ? in[j * p->column_stride + k * p->row_stride] : 0.0f;
     }
   }
 }
