@@ -6,19 +6,26 @@ from typing import Any
 
 from byoc_codegens.csource import (
     activation,
+    arg_reduce,
+    batch_norm,
     cast,
     compare,
     concat,
     elementwise,
     gather,
+    norm,
     pad,
+    reduce,
     repeat,
     reshape,
+    scan,
     scatter,
     slice,
+    softmax,
     transpose,
 )
 
 SINGLE_OPS: tuple[Any, ...] = (
     elementwise, activation, compare, cast, reshape, transpose, slice, concat, repeat, pad, gather, scatter,
+    reduce, arg_reduce, scan, softmax, norm, batch_norm,
 )  # fmt: skip

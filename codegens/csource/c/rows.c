@@ -1,0 +1,30 @@
+/* Sums and maxima of n elements that lie together, in many lanes so that they vectorise. */
+
+#define CSOURCE_ROW_REDUCTION(name, init, step, combine)                                            \
+  static BYOC_UNUSED $T csource_row_##name##_$T(const $T *in, int64_t n, $T s) {                    \
+    enum { LANES = 64 };                                                                            \
+    $T lane[LANES];                                                                                 \
+    int64_t i = 0;                                                                                  \
+    (void)s;                                                                                        \
+    for (int l = 0; l < LANES; ++l) lane[l] = init;                                                 \
+    for (; i + LANES <= n; i += LANES)                                                              \
+      for (int l = 0; l < LANES; ++l) {                                                             \
+        const $T a = lane[l], x = in[i + l];                                                        \
+        lane[l] = step;                                                                             \
+      }                                                                                             \
+    for (; i < n; i += 16)                                                                          \
+      for (int l = 0; l < byoc_min(16, n - i); ++l) {                                               \
+        const $T a = lane[l], x = in[i + l];                                                        \
+        lane[l] = step;                                                                             \
+      }                                                                                             \
+    for (int half = LANES / 2; half > 0; half /= 2)                                                 \
+      for (int l = 0; l < half; ++l) {                                                              \
+        const $T a = lane[l], x = lane[l + half];                                                   \
+        lane[l] = combine;                                                                          \
+      }                                                                                             \
+    return lane[0];                                                                                 \
+  }
+CSOURCE_ROW_REDUCTION(max, -INFINITY, x > a || x != x ? x : a, x > a || x != x ? x : a)
+CSOURCE_ROW_REDUCTION(sum, 0, a + x, a + x)
+CSOURCE_ROW_REDUCTION(squares, 0, a + (x - s) * (x - s), a + x)
+#undef CSOURCE_ROW_REDUCTION
