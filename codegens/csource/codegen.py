@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from byoc import Codegen, Match, Option, Peaks, register_codegen
-from byoc_codegens.csource import conv, matmul
+from byoc_codegens.csource import conv, matmul, pool
 from byoc_codegens.csource.family import kernels_by_pattern
 from byoc_codegens.csource.single_ops import SINGLE_OPS
 
@@ -13,6 +13,7 @@ from byoc_codegens.csource.single_ops import SINGLE_OPS
 FAMILIES: tuple[Any, ...] = (
     conv,
     matmul,
+    pool,
     *SINGLE_OPS,
 )
 
