@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from byoc import Codegen, Match, Option, Peaks, register_codegen
-from byoc_codegens.csource import conv, matmul, pool
+from byoc_codegens.csource import conv, conv_transpose, matmul, pool
 from byoc_codegens.csource.family import kernels_by_pattern
 from byoc_codegens.csource.single_ops import SINGLE_OPS
 
 # Families whose patterns span several ops stand before those whose patterns are single ops.
 FAMILIES: tuple[Any, ...] = (
     conv,
+    conv_transpose,
     matmul,
     pool,
     *SINGLE_OPS,

@@ -9,19 +9,26 @@ typedef struct {
   float low, high; /* limits of a clip; slope of a leaky ReLU in `low` */
 } CsourceEpilogue;
 
+/* Vectors of which only the first n elements lie in memory. */
+#if CSOURCE_LANES == 16 && defined(__AVX512F__)
+#include <immintrin.h>
 static inline BYOC_UNUSED csource_vector csource_load(const float *p, int64_t n) {
   if (n >= CSOURCE_LANES) return *(const csource_vector *)p;
+  return (csource_vector)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+static inline BYOC_UNUSED void csource_store(float *p, csource_vector v, int64_t n) {
+  _mm512_mask_storeu_ps(p, n >= CSOURCE_LANES ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#else
+static inline BYOC_UNUSED csource_vector csource_load(const float *p, int64_t n) {
   csource_vector v = {0};
-  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  memcpy(&v, p, n >= CSOURCE_LANES ? sizeof v : (size_t)n * sizeof(float));
   return v;
 }
 static inline BYOC_UNUSED void csource_store(float *p, csource_vector v, int64_t n) {
-  if (n >= CSOURCE_LANES) {
-    *(csource_vector *)p = v;
-    return;
-  }
-  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+  memcpy(p, &v, n >= CSOURCE_LANES ? sizeof v : (size_t)n * sizeof(float));
 }
+#endif
 
 #define CSOURCE_EACH_LANE(expression)           \
   for (int i = 0; i < CSOURCE_LANES; ++i) {     \
@@ -51,7 +58,7 @@ static BYOC_UNUSED void csource_finish(const CsourceEpilogue *e, const float *su
     const float bias = e->row_bias ? e->row_bias[row + i] : 0.0f;
     for (int64_t j = 0; j < columns; j += CSOURCE_LANES) {
       const int64_t n = columns - j;
-      csource_vector v = *(const csource_vector *)(sums + j) + bias;
+      csource_vector v = csource_load(sums + j, n) + bias;
       if (column_bias) v += csource_load(column_bias + j, n);
       if (residual) v += csource_load(residual + i * stride + j, n);
       if (e->activation == CSOURCE_CLIP) {
