@@ -62,12 +62,15 @@ class Cache:
         """Keep what ``write`` writes to the path it is given, and return the entry's file.
 
         If the cache cannot take it, ``write`` is called a second time, for a temporary folder.  What ``write`` raises
-        there, or raises that is no ``OSError``, is raised; no part of the entry stays behind.
+        there, or raises that is no ``OSError`` nor due to one, is raised; no part of the entry stays behind.
         """
         try:
             return _put(_entry_folder(self.root, key, name), name, write)
-        except OSError as error:
-            return _put(_entry_folder(self._spare_root(error), key, name), name, write)
+        except Exception as error:
+            fault = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(fault, OSError):
+                raise
+            return _put(_entry_folder(self._spare_root(fault), key, name), name, write)
 
     def engine_dir(self, codegen_name: str, key: str) -> Path:
         """A folder where a codegen keeps what it builds at first use, such as engines; it exists."""

@@ -11,15 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from byoc.artifact.archive import END_SIZE, MANIFEST, PAGE, Member, layout, manifest_sha256_in, manifest_size_in
 from byoc.artifact.manifest import Manifest, MemberRecord
 from byoc.artifact.weights import view_weights
-from byoc.artifact.writer import LIBRARY, MEMBERS, PLAN, WEIGHTS
+from byoc.artifact.writer import LIBRARY, MEMBERS, PLAN, WEIGHTS, write_atomically
 from byoc.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from byoc.runtime.session import Session
 
 _LARGEST_MANIFEST = 256 << 20  # bytes; a limit only so that a forged size cannot ask for all memory
 _AGAIN = "copy the file again, or compile the model again"
@@ -27,9 +30,10 @@ _AGAIN = "copy the file again, or compile the model again"
 
 @dataclass(frozen=True)
 class OpenedArtifact:
-    """A verified artifact; ``arrays`` are views of the mapped file, so the file must not be changed in place.
+    """A verified artifact, usable as an :class:`Artifact` is.
 
-    The pages are private: writing to an array never reaches the file.
+    ``arrays`` are read-only views of the mapped file, so the file must not be changed in place; to replace it, as
+    ``save`` does, is safe.
     """
 
     path: Path
@@ -37,7 +41,19 @@ class OpenedArtifact:
     plan_json: str
     library: bytes
     arrays: tuple[np.ndarray[Any, Any], ...]
+    content: memoryview = field(repr=False)
     python_functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the same file again; raises :class:`ArtifactError` if it cannot be written."""
+        write_atomically(Path(path), [self.content])
+
+    def session(self, threads: int | None = None) -> Session:
+        """A session on this artifact, as :func:`byoc.load` gives."""
+        from byoc.runtime.session import Session
+
+        return Session(self, threads=threads)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -68,9 +84,8 @@ def open_artifact(path: str | os.PathLike[str]) -> OpenedArtifact:
         plan_json = bytes(data[PLAN]).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ArtifactError(f'"{PLAN}" in "{path}" is not text', str(error), _AGAIN) from None
-    return OpenedArtifact(
-        path, manifest, plan_json, bytes(data[LIBRARY]), view_weights(data[WEIGHTS], manifest.weights)
-    )
+    arrays = view_weights(data[WEIGHTS], manifest.weights)
+    return OpenedArtifact(path, manifest, plan_json, bytes(data[LIBRARY]), arrays, mapped)
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:

@@ -84,7 +84,7 @@ def _aligned(offset: int) -> int:
 
 
 def view_weights(member: memoryview, records: Sequence[WeightRecord]) -> tuple[np.ndarray[Any, Any], ...]:
-    """The tensors of a mapped member, without a copy.
+    """The tensors of a mapped member, without a copy and read-only.
 
     Raises :class:`ArtifactError` where a record lies outside the member, overlaps another, is not aligned, or has a
     size that its shape does not give.
@@ -103,7 +103,9 @@ def view_weights(member: memoryview, records: Sequence[WeightRecord]) -> tuple[n
         end = record.offset + record.nbytes
         if end > len(member):
             raise _bad(record, f"it ends at byte {end} of {len(member)}")
-        arrays.append(np.frombuffer(member[record.offset : end], dtype=dtype).reshape(record.shape))
+        array = np.frombuffer(member[record.offset : end], dtype=dtype).reshape(record.shape)
+        array.flags.writeable = False
+        arrays.append(array)
     return tuple(arrays)
 
 

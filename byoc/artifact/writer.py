@@ -48,7 +48,7 @@ def write_artifact(
     text = manifest.to_json()
     Manifest.from_json(text)  # whatever is written can be read back
     contents.insert(0, _content(MANIFEST, [text.encode("utf-8")]))
-    _write_atomically(Path(path), _pieces(contents))
+    write_atomically(Path(path), _pieces(contents))
     return manifest
 
 
@@ -75,7 +75,8 @@ def _pieces(contents: Sequence[_Content]) -> Iterable[bytes | memoryview]:
     yield form.tail
 
 
-def _write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+def write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Put ``pieces`` into a file that appears when it is complete; raises :class:`ArtifactError` if it cannot."""
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.part"
     try:
         with open(temporary, "xb") as file:

@@ -192,7 +192,7 @@ def test_results_stay_when_the_session_and_later_runs_go(saved: Path) -> None:
 
 def test_weights_of_a_file_are_mapped_not_copied(saved: Path) -> None:
     opened = open_artifact(saved)
-    with Session(opened) as session:
+    with opened.session() as session:
         addresses = [tensor.data_ptr() for tensor in session._weights]
     assert addresses == [array.ctypes.data for array in opened.arrays]
 

@@ -95,11 +95,15 @@ def test_an_unusable_folder_only_warns_and_the_work_goes_on(tmp_path: Path) -> N
     assert not path.exists()
 
 
-def test_a_full_disk_only_warns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "as another error's cause"])
+def test_a_full_disk_only_warns(tmp_path: Path, wrapped: bool) -> None:
     def write(path: Path) -> None:
         if path.is_relative_to(tmp_path):
             path.write_text("ha")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if wrapped:
+                raise RuntimeError("the artifact cannot be written") from full
+            raise full
         path.write_text("half no more")
 
     cache = Cache(tmp_path)
