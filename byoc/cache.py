@@ -67,10 +67,9 @@ class Cache:
         try:
             return _put(_entry_folder(self.root, key, name), name, write)
         except Exception as error:
-            fault = error if isinstance(error, OSError) else error.__cause__
-            if not isinstance(fault, OSError):
+            if not isinstance(_root_cause(error), OSError):
                 raise
-            return _put(_entry_folder(self._spare_root(fault), key, name), name, write)
+            return _put(_entry_folder(self._spare_root(_root_cause(error)), key, name), name, write)
 
     def engine_dir(self, codegen_name: str, key: str) -> Path:
         """A folder where a codegen keeps what it builds at first use, such as engines; it exists."""
@@ -84,16 +83,21 @@ class Cache:
     def _roots(self) -> list[Path]:
         return [self.root] if self._spare is None else [self.root, self._spare]
 
-    def _spare_root(self, error: OSError) -> Path:
+    def _spare_root(self, error: BaseException) -> Path:
         if self._spare is None:
+            why = getattr(error, "strerror", None) or error
             warnings.warn(
-                f"the cache {self.root} cannot be used ({error.strerror or error}); nothing is kept for the next time",
+                f"the cache {self.root} cannot be used ({why}); nothing is kept for the next time",
                 CacheWarning,
                 stacklevel=3,
             )
             self._spare = Path(tempfile.mkdtemp(prefix="byoc-cache-"))
             weakref.finalize(self, shutil.rmtree, self._spare, ignore_errors=True)
         return self._spare
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    return error if error.__cause__ is None else _root_cause(error.__cause__)
 
 
 def _default_root() -> Path:
