@@ -7,7 +7,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from byoc.importer.origin import keep_origins
+from byoc.importer.origin import inherit_origins, keep_origins
 from byoc.rewrite.batch_norm import fold_batch_norm
 from byoc.rewrite.fold_constants import fold_constants
 from byoc.rewrite.structure import inline_structure
@@ -22,7 +22,7 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
         inline_structure,
         fold_constants,
         fold_batch_norm,
-        relax.transform.DecomposeOpsForInference(),
+        keep_origins(relax.transform.DecomposeOpsForInference()),
         relax.transform.CanonicalizeBindings(),
         fold_constants,
         relax.transform.EliminateCommonSubexpr(),
@@ -30,7 +30,8 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
         inline_structure,
         relax.transform.DeadCodeElimination(entries),
     ):
-        module = keep_origins(step)(module)
+        module = step(module)
+    module = inherit_origins(module)
     relax.analysis.well_formed(module)
     return module
 
