@@ -19,7 +19,7 @@ from byoc.importer.source import ModelSource, opset_versions, read_model
 from byoc.importer.structure import live_nodes
 from byoc.importer.support import check_operators
 from byoc.importer.tensors import TensorReader
-from byoc.importer.values import Extents
+from byoc.importer.values import Extents, UnequalSymbolsError
 from byoc.tensor_spec import TensorSpec
 
 __all__ = ["ImportedModel", "Origin", "import_model", "inherit_origins", "keep_origins", "origin_of", "with_origin"]
@@ -63,11 +63,17 @@ def import_model(source: ModelSource, *, shapes: ShapeRequest | None = None) -> 
     defined = frozen | {value.name for value in graph.input}
     nodes = live_nodes(graph.node, [value.name for value in graph.output], defined)
     check_operators(nodes, opsets, functions, model.label)
-    extents = Extents()
-    signature = Signature(graph, frozen, shapes, extents)
     reader = TensorReader(model.folder)
-    builder = GraphBuilder(reader, functions, extents)
-    module = inherit_origins(builder.build(graph, signature.variables, opsets))
+    equal: dict[str, str] = {}
+    while True:
+        extents = Extents()
+        signature = Signature(graph, frozen, shapes, extents, equal)
+        try:
+            module = GraphBuilder(reader, functions, extents).build(graph, signature.variables, opsets)
+            break
+        except UnequalSymbolsError as found:  # start again with one symbol less
+            equal[found.name] = found.other
+    module = inherit_origins(module)
     relax.analysis.well_formed(module)
     outputs = _output_specs(module, [value.name for value in graph.output])
     return ImportedModel(module, signature.specs, outputs, model_digest(model.proto, reader), model.name)

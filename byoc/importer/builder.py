@@ -20,7 +20,7 @@ from byoc.importer.origin import Origin, stamp
 from byoc.importer.structure import Node, live_nodes
 from byoc.importer.table import find_lowering
 from byoc.importer.tensors import TensorReader
-from byoc.importer.values import Dim, Extents, Known, Symbolic, Value
+from byoc.importer.values import Dim, Extents, Known, Symbolic, UnequalSymbolsError, Value
 
 Functions = Mapping[tuple[str, str, str], onnx.FunctionProto]
 
@@ -78,7 +78,11 @@ class GraphBuilder:
         nodes = live_nodes(graph.node, [value.name for value in graph.output], scope.names())
         block_builder = self.block_builder
         with block_builder.function("main", list(variables.values())):
-            self.convert_nodes(nodes, scope)
+            try:
+                self.convert_nodes(nodes, scope)
+            except BaseException:
+                block_builder._end_block()  # else TVM warns of an unfinished block
+                raise
             outputs = self.collect([self.find(scope, value.name) for value in graph.output])
             self.flush(Node(onnx.NodeProto(op_type="Output"), graph.output[0].name))
             block_builder._func._blocks = [relax.BindingBlock(self.bindings)] if self.bindings else []
@@ -114,7 +118,7 @@ class GraphBuilder:
         try:
             results = self._lower(node, scope)
             self._bind_results(node, results, scope)
-        except ByocError:
+        except (ByocError, UnequalSymbolsError):
             raise
         except Exception as error:
             raise UnsupportedModelError(
@@ -240,11 +244,12 @@ class GraphBuilder:
             return relax.TensorType(list(value.array.shape), str(value.array.dtype))
         if isinstance(value, Symbolic):
             return relax.TensorType(list(value.elements.shape), value.dtype)
-        if value.ty is None or not isinstance(value.ty, relax.TensorType):
+        kind = value.ty if isinstance(value, relax.Var) else self.block_builder.normalize(value).ty
+        if not isinstance(kind, relax.TensorType):
             raise UnsupportedModelError(
-                f"a value of type {value.ty} is used as a tensor", "", "change the model so that it avoids sequences here."
+                f"a value of type {kind} is used as a tensor", "", "change the model so that it avoids sequences here."
             )
-        return value.ty
+        return kind
 
     def dtype_of(self, value: Value) -> str:
         if isinstance(value, Known):

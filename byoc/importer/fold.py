@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 20  # of a result that is not a mere view of its input
 MOST_SYMBOLIC = 256  # elements of a tensor that is tracked symbol by symbol
 
+class Undecided(Exception):
+    """An evaluation needs a number where there is a symbol."""
+
+
 Evaluation = Callable[["NodeView", "list[np.ndarray | None]"], "np.ndarray | list[np.ndarray] | None"]
 _EVALUATIONS: dict[str, Evaluation] = {}
 
@@ -45,7 +49,10 @@ def fold(view: NodeView) -> Value | list[Value] | None:
     if not complete:
         return None
     symbolic_input = any(isinstance(value, Symbolic) for value in view.inputs)
-    results = evaluate(view, arrays) if evaluate else None
+    try:
+        results = evaluate(view, arrays) if evaluate else None
+    except Undecided:
+        return None
     if results is None and not symbolic_input:
         results = _by_reference(view, arrays)
     if results is None:

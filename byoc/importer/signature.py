@@ -23,10 +23,18 @@ _OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.m
 class Signature:
     """Inputs of the model as Relax variables (in order) and as specs."""
 
-    def __init__(self, graph: onnx.GraphProto, frozen: set[str], shapes: ShapeRequest | None, extents: Extents) -> None:
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        frozen: set[str],
+        shapes: ShapeRequest | None,
+        extents: Extents,
+        equal: Mapping[str, str] | None = None,
+    ) -> None:
         self._extents = extents
         self._symbols: dict[str, tirx.Var] = {}
         self._replaced: dict[str, int | str] = {}
+        self._equal = dict(equal or {})
         inputs = [value for value in graph.input if value.name not in frozen]
         declared = {value.name: _declared(value) for value in inputs}
         wanted = _merge(declared, shapes or {})
@@ -56,7 +64,7 @@ class Signature:
                     )
 
     def _extent(self, dim: int | str, plain: set[str]) -> Dim:
-        dim = self._replaced.get(dim, dim) if isinstance(dim, str) else dim
+        dim = self._replacement(dim) if isinstance(dim, str) else dim
         if isinstance(dim, int):
             return dim
         tree = _expression(dim)
@@ -65,11 +73,18 @@ class Signature:
             return self._extents.simplify(self._evaluate(tree))
         return self._symbol(dim)
 
+    def _replacement(self, name: str) -> int | str:
+        """What stands for a symbol: the caller's choice, then what the graph makes it equal to."""
+        dim = self._replaced.get(name, name)
+        while isinstance(dim, str) and dim in self._equal:
+            dim = self._equal[dim]
+        return int(dim) if isinstance(dim, str) and dim.isdigit() else dim
+
     def _evaluate(self, tree: ast.expr) -> Dim:
         if isinstance(tree, ast.Constant):
             return int(tree.value)  # type: ignore[arg-type]
         if isinstance(tree, ast.Name):
-            name = self._replaced.get(tree.id, tree.id)
+            name = self._replacement(tree.id)
             return name if isinstance(name, int) else self._symbol(name)
         assert isinstance(tree, ast.BinOp)
         return _OPERATORS[type(tree.op)](self._evaluate(tree.left), self._evaluate(tree.right))
@@ -78,7 +93,7 @@ class Signature:
         if name not in self._symbols:
             taken = {str(symbol.name) for symbol in self._symbols.values()}
             symbol = tirx.Var(_unique(identifier(name, "dim"), taken), "int64")
-            self._extents.declare(symbol, usual_least=1)
+            self._extents.declare_input(symbol, name)
             self._symbols[name] = symbol
         return self._symbols[name]
 

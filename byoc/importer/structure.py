@@ -50,13 +50,15 @@ def live_nodes(
     names = [_name(node, index, path) for index, node in enumerate(nodes)]
     for index, node in enumerate(nodes):
         for output in node.output:
+            if output and output in producers and _same_constant(node, nodes[producers[output]]):
+                continue
             if output and (output in producers or output in known):
                 raise ModelFileError(
                     f'node "{names[index]}" defines the value "{output}" a second time',
                     "each value of an ONNX graph has one definition",
                     "export the model again.",
                 )
-            producers[output] = index
+            producers.setdefault(output, index)
     producers.pop("", None)
     reads = [list(values_read(node)) for node in nodes]
     for index, values in enumerate(reads):
@@ -68,6 +70,11 @@ def live_nodes(
             raise _undefined(f"{where} returns", value)
     order = _depth_first(reads, producers, outputs, names)
     return [Node(nodes[index], names[index]) for index in order]
+
+
+def _same_constant(one: onnx.NodeProto, other: onnx.NodeProto) -> bool:
+    """Some exporters write a constant twice."""
+    return one.op_type == other.op_type == "Constant" and list(one.attribute) == list(other.attribute)
 
 
 def values_read(node: onnx.NodeProto) -> Iterator[str]:

@@ -47,6 +47,14 @@ class Symbolic:
 Value: TypeAlias = "Known | Symbolic | relax.Expr"
 
 
+class UnequalSymbolsError(Exception):
+    """Two extents of the inputs that have different names must be equal; ``name`` is to be replaced by ``other``."""
+
+    def __init__(self, name: str, other: str) -> None:
+        super().__init__(f"{name} is {other}")
+        self.name, self.other = name, other
+
+
 class Extents:
     """Arithmetic over extents.
 
@@ -58,9 +66,33 @@ class Extents:
         self._certain = sym.Analyzer()
         self._usual = sym.Analyzer()
         self.assumed_nonempty: set[str] = set()
+        self._inputs: dict[tirx.Var, str] = {}  # symbols of the model's inputs, in order, and what the model calls them
+
+    def declare_input(self, symbol: tirx.Var, name: str) -> None:
+        """``symbol`` stands for the dimension that the model calls ``name``."""
+        self.declare(symbol, usual_least=1)
+        self._inputs[symbol] = name
+
+    def unify(self, left: Dim, right: Dim) -> None:
+        """Raise :class:`UnequalSymbolsError` if one side is an input's symbol that can stand for the other side."""
+        order = list(self._inputs)
+        for one, other in ((right, left), (left, right)):
+            if one not in self._inputs:
+                continue
+            others = {other} if isinstance(other, tirx.Var) else set(tirx.analysis.undefined_vars(other)) if not isinstance(other, int) else set()
+            if one in others or not others <= set(order):
+                continue
+            if isinstance(other, tirx.Var) and order.index(other) > order.index(one):
+                continue
+            raise UnequalSymbolsError(self._inputs[one], str(other) if isinstance(other, int) else self._text(other))
+
+    def _text(self, dim: Dim) -> str:
+        from byoc.dim import expression_text
+
+        return self._inputs[dim] if isinstance(dim, tirx.Var) else expression_text(dim)
 
     def declare(self, symbol: tirx.Var, *, usual_least: int = 0) -> None:
-        """``symbol`` is an extent; an input's own usually has at least ``usual_least`` elements."""
+        """``symbol`` is an extent, usually of at least ``usual_least`` elements."""
         self._certain.update(symbol, sym.ConstIntBound(0, sym.ConstIntBound.POS_INF))
         self._usual.update(symbol, sym.ConstIntBound(usual_least, sym.ConstIntBound.POS_INF))
 

@@ -41,7 +41,8 @@ def _dropout(view: NodeView) -> Results:
             view.refuse("it drops values at random (training mode); the importer takes models for inference")
     view.mark_read("ratio", "seed", "is_test")
     mask = None
-    if view.uses(1):  # nothing is dropped: every element is kept
-        dtype = "bool" if view.version >= 10 else view.dtype(0)
-        mask = relax.op.ones_like(view.tensor(0), dtype)
+    if view.uses(1):
+        kept = view.version >= 12  # the standard left it open before, and ONNX Runtime gives zeros
+        like = relax.op.ones_like if kept else relax.op.zeros_like
+        mask = like(view.tensor(0), "bool" if view.version >= 10 else view.dtype(0))
     return [view.value(0), mask]

@@ -140,6 +140,8 @@ def _matrix_product(view: NodeView) -> Value:
     inner = (mine[-1], yours[-2] if len(yours) > 1 else yours[0]) if mine and yours else view.refuse("one of its operands is a scalar")
     if view.extents.equal(*inner) is False:
         view.refuse(f"it multiplies {_show(mine)} by {_show(yours)}: {inner[0]} is not {inner[1]}")
+    if view.extents.equal(*inner) is None:
+        view.extents.unify(*inner)
     return op.matmul(left, right)
 
 

@@ -18,8 +18,7 @@ op = relax.op
 def align(view: NodeView, left: relax.Expr, right: relax.Expr) -> tuple[relax.Expr, relax.Expr]:
     """Operands whose symbolic extents agree.
 
-    Where two extents differ in name only, ONNX says that they are equal (or one is 1); they are taken to be equal, which
-    the program checks when it runs.
+    Where two extents differ in name only, ONNX says that they are equal, or one is 1; they are taken to be equal.
     """
     mine, yours = view.builder.shape_of(left), view.builder.shape_of(right)
     if mine is None or yours is None:
@@ -33,11 +32,12 @@ def align(view: NodeView, left: relax.Expr, right: relax.Expr) -> tuple[relax.Ex
         if decided is False and isinstance(a, int) and isinstance(b, int):
             view.refuse(f"its operands of shapes {_show(mine)} and {_show(yours)} do not broadcast")
         if decided is None:
+            view.extents.unify(a, b)
             changed[-back] = a
     if all(a is b for a, b in zip(changed, yours, strict=True)):
         return left, right
-    kind = relax.TensorType(changed, view.builder.dtype_of(right))
-    return left, view.builder.block_builder.match_cast(right, kind)
+    # No match_cast: TVM's CanonicalizeBindings would drop it, and the result would have no shape.
+    return left, view.emit(op.reshape(right, shape_expr(changed)))
 
 
 def _show(dims: list) -> str:
@@ -61,7 +61,7 @@ def _second_operand(view: NodeView) -> relax.Expr:
     trailing = rank - view.axis(axis, rank) - own
     if trailing < 0:
         view.refuse(f"its axis {axis} leaves no room for an operand of rank {own}")
-    return op.reshape(right, shape_expr([*view.shape(1), *[1] * trailing])) if trailing else right
+    return view.emit(op.reshape(right, shape_expr([*view.shape(1), *[1] * trailing]))) if trailing else right
 
 
 for _name, _compute in {

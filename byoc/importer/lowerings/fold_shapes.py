@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tvm import tirx
 
-from byoc.importer.fold import MOST_BYTES, MOST_SYMBOLIC, evaluates
+from byoc.importer.fold import MOST_BYTES, MOST_SYMBOLIC, Undecided, evaluates
 from byoc.importer.node_view import elements_of
 
 if TYPE_CHECKING:
     from byoc.importer.node_view import NodeView
 
 Arrays = "list[np.ndarray | None]"
+
+
+def _ints(view: NodeView, index: int, attribute: str) -> list[int] | None:
+    """Integers from an input, or from the attribute that had them in older opsets."""
+    if not view.has(index):
+        return view.attribute(attribute)
+    elements = elements_of(view.inputs[index])
+    if elements is None or not all(isinstance(element, int) for element in elements):
+        raise Undecided
+    return elements
 
 
 @evaluates("Identity")
@@ -39,14 +49,14 @@ def _transpose(view: NodeView, arrays: Arrays) -> np.ndarray | None:
 
 @evaluates("Unsqueeze")
 def _unsqueeze(view: NodeView, arrays: Arrays) -> np.ndarray | None:
-    axes = view.ints(1, "axes")
+    axes = _ints(view, 1, "axes")
     rank = arrays[0].ndim + len(axes)
     return np.expand_dims(arrays[0], tuple(view.axis(axis, rank) for axis in axes))
 
 
 @evaluates("Squeeze")
 def _squeeze(view: NodeView, arrays: Arrays) -> np.ndarray | None:
-    axes = view.ints(1, "axes")
+    axes = _ints(view, 1, "axes")
     return np.squeeze(arrays[0], None if axes is None else tuple(axes))
 
 
@@ -71,9 +81,9 @@ def _gather(view: NodeView, arrays: Arrays) -> np.ndarray | None:
 
 @evaluates("Slice")
 def _slice(view: NodeView, arrays: Arrays) -> np.ndarray | None:
-    starts, ends = view.ints(1, "starts"), view.ints(2, "ends")
-    axes = view.ints(3, "axes") or list(range(len(starts)))
-    steps = view.ints(4, "steps") or [1] * len(starts)
+    starts, ends = _ints(view, 1, "starts"), _ints(view, 2, "ends")
+    axes = _ints(view, 3, "axes") or list(range(len(starts)))
+    steps = _ints(view, 4, "steps") or [1] * len(starts)
     cut: list[slice] = [slice(None)] * arrays[0].ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         backwards_to_start = step < 0 and end < -arrays[0].shape[axis]
@@ -84,7 +94,7 @@ def _slice(view: NodeView, arrays: Arrays) -> np.ndarray | None:
 @evaluates("Split")
 def _split(view: NodeView, arrays: Arrays) -> "list[np.ndarray] | None":
     axis = view.attribute("axis", 0)
-    sizes = view.ints(1, "split")
+    sizes = _ints(view, 1, "split")
     extent = arrays[0].shape[axis]
     count = view.attribute("num_outputs", len(view.node.proto.output))
     if sizes is None:
@@ -211,7 +221,7 @@ def _where(view: NodeView, arrays: Arrays) -> np.ndarray | None:
 @evaluates("ReduceProd", "ReduceSum")
 def _reduce(view: NodeView, arrays: Arrays) -> np.ndarray | None:
     data = arrays[0]
-    axes = view.ints(1, "axes")
+    axes = _ints(view, 1, "axes")
     if data.dtype != object or data.ndim != 1 or (not axes and view.attribute("noop_with_empty_axes", 0)):
         return None
     view.mark_read("noop_with_empty_axes")

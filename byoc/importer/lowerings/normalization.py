@@ -8,7 +8,7 @@ from tvm import relax
 from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import Results, lowers
-from byoc.importer.values import Value
+from byoc.importer.values import Value, constant
 
 op = relax.op
 
@@ -21,12 +21,24 @@ def _batch_norm(view: NodeView) -> Results:
         view.refuse("its statistics are outputs that are used; the importer takes models for inference")
     if view.version < 9 and not view.attribute("spatial", 1):
         view.refuse("it normalises each position by itself (spatial=0)")
-    dtype = view.dtype(0)
-    wide = view.dtype(1) if dtype == "float16" and view.dtype(1) != dtype else dtype
+    dtype, epsilon = view.dtype(0), view.attribute("epsilon", 1e-5)
+    wide = "float32" if dtype in ("float16", "bfloat16") else dtype
+    known = [view.known(index) for index in range(1, 5)]
+    if wide != dtype and all(array is not None for array in known):
+        return [_scale_and_shift(view, [array.astype(np.float32) for array in known], epsilon)]
     tensors = [_as(view, view.tensor(index), view.dtype(index), wide) for index in range(5)]
-    epsilon = view.attribute("epsilon", 1e-5)
     result = view.emit(op.nn.batch_norm(*tensors, axis=1, epsilon=epsilon, training=False))
     return [_as(view, view.emit(relax.TupleGetItem(result, 0)), wide, dtype)]
+
+
+def _scale_and_shift(view: NodeView, parameters: list[np.ndarray], epsilon: float) -> relax.Expr:
+    """Batch norm of 16-bit data: its constants are worked out in 32 bits, which TVM's own operator does not do."""
+    scale, bias, mean, variance = parameters
+    factor = scale / np.sqrt(variance + np.float32(epsilon))
+    dtype = view.builder.numpy_dtype_of(view.value(0))
+    shape = [1, -1, *[1] * (view.rank(0) - 2)]
+    factors, shifts = (constant(a.astype(dtype).reshape(shape)) for a in (factor, bias - mean * factor))
+    return op.add(op.multiply(view.tensor(0), factors), shifts)
 
 
 def _as(view: NodeView, x: relax.Expr, source: str, target: str) -> relax.Expr:

@@ -277,25 +277,29 @@ def _prim(value: Dim) -> relax.Expr | int:
 
 def _forward_bounds(view: NodeView, extent: Dim, start: Dim, end: Dim) -> tuple[Dim, Dim] | None:
     """Start and end counted from the front, 0 <= start <= end <= extent; None if a sign is not known at import."""
-    first, last = _clamp(view, extent, start), _clamp(view, extent, end)
+    first, last = _from_front(view, extent, start), _from_front(view, extent, end)
     if first is None or last is None:
         return None
-    if not view.extents.at_least(last, first, usual=True):
+    ordered = view.extents.at_least(last, first, usual=True)
+    first, last = _clamp(view, extent, first), _clamp(view, extent, last)
+    if not ordered and not view.extents.at_least(last, first, usual=True):
         last = view.extents.simplify(tirx.max(as_expr(first), as_expr(last)))
     return first, last
 
 
-def _clamp(view: NodeView, extent: Dim, value: Dim) -> Dim | None:
-    extents = view.extents
+def _from_front(view: NodeView, extent: Dim, value: Dim) -> Dim | None:
     if isinstance(value, int) and abs(value) >= INT64_MAX // 2:
         return extent if value > 0 else 0
-    negative = extents.at_least(-1, value, usual=True)
-    if negative:
-        value = extents.simplify(value + extent)
-        if not extents.at_least(value, 0, usual=True):
-            value = extents.simplify(tirx.max(as_expr(value), as_expr(0)))
-    elif negative is None:
+    negative = view.extents.at_least(-1, value, usual=True)
+    if negative is None:
         return None
+    return view.extents.simplify(value + extent) if negative else value
+
+
+def _clamp(view: NodeView, extent: Dim, value: Dim) -> Dim:
+    extents = view.extents
+    if not extents.at_least(value, 0, usual=True):
+        value = extents.simplify(tirx.max(as_expr(value), as_expr(0)))
     if not extents.at_least(extent, value, usual=True):
         value = extents.simplify(tirx.min(as_expr(value), as_expr(extent)))
     return value
