@@ -12,12 +12,14 @@ from byoc_codegens.csource import (
     compare,
     concat,
     elementwise,
+    fill,
     gather,
     norm,
     pad,
     reduce,
     repeat,
     reshape,
+    resize,
     scan,
     scatter,
     slice,
@@ -27,5 +29,5 @@ from byoc_codegens.csource import (
 
 SINGLE_OPS: tuple[Any, ...] = (
     elementwise, activation, compare, cast, reshape, transpose, slice, concat, repeat, pad, gather, scatter,
-    reduce, arg_reduce, scan, softmax, norm, batch_norm,
+    reduce, arg_reduce, scan, softmax, norm, batch_norm, resize, fill,
 )  # fmt: skip

@@ -186,7 +186,7 @@ def test_gather_elements_follows_the_indices_along_an_axis(axis):
 @pytest.mark.parametrize(("batch", "depth"), [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)])
 def test_gather_nd_agrees_with_the_host(batch, depth):
     x = random_array((3, 4, 5))
-    i = np.random.default_rng(1).integers(0, 3, ((3, 4, 2)[: batch + 1] + (depth,)))
+    i = np.random.default_rng(1).integers(0, 3, (*(3, 4, 2)[: batch + 1], depth))
     function = relax_function(lambda x, i: op.gather_nd(x, i, batch), (x.shape, F32), (i.shape, "int64"))
     check_against_host(function, x, i)
 
