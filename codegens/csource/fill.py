@@ -102,10 +102,11 @@ def _triangle_check(m: Match) -> Any:
 
 
 def _triangle_emit(m: Match) -> str:
-    x, shape = m["x"], m["x"].shape or ()
+    x = m["x"]
+    *matrices, rows, cols = x.shape or ()
     m.helper(c_helper("triangle"))
     return (
-        f"csource_triangle({m.out}, {x}, {item_size(x.dtype)}, {product(shape[:-2])}, {shape[-2]}, {shape[-1]}, "
+        f"csource_triangle({m.out}, {x}, {item_size(x.dtype)}, {product(matrices)}, {rows}, {cols}, "
         f"{m.root.attrs['k']}, {int(m.root.op == 'triu')});"
     )
 
