@@ -39,6 +39,7 @@ _HOMES = {
     "list_targets": "byoc.registry",
     "load_plugin": "byoc.registry",
     "ByocError": "byoc.errors",
+    "Cache": "byoc.cache",
 }
 
 __all__ = sorted(_HOMES)
