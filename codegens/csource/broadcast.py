@@ -111,7 +111,8 @@ def _tile(name: str, expression: str, dtypes: Sequence[str], out: str, repeats: 
         "  for (int64_t row = 0; row < rows; ++row) {",
         f"    {stored(out)} *BYOC_RESTRICT y = ({stored(out)} *)out + row * cols;",
     ]
-    fixed, moving = [], []
+    fixed: list[str] = []
+    moving: list[str] = []
     for i, (dtype, repeat) in enumerate(zip(dtypes, repeats, strict=True)):
         letter = NAMES[i]
         pointer = f"(const {stored(dtype)} *)in[{i}] + row * step[{i}]"

@@ -58,10 +58,10 @@ def literal(value: float | bool, dtype: str) -> str:
     if dtype == "bool":
         return "1" if value else "0"
     if dtype in INTEGERS:
-        number = int(value)
-        if number == -(2**63):
+        whole = int(value)
+        if whole == -(2**63):
             return "INT64_MIN"
-        return f"{number}{'u' * (dtype in UNSIGNED)}{'ll' * (number.bit_length() > 31)}"
+        return f"{whole}{'u' * (dtype in UNSIGNED)}{'ll' * (whole.bit_length() > 31)}"
     number = float(value)
     suffix = "" if dtype == "float64" else "f"
     if math.isnan(number):

@@ -17,12 +17,16 @@ _COMPARISONS = {
 _LOGIC = {"logical_and": "a & b", "logical_or": "a | b", "logical_xor": "a ^ b"}
 
 
+def _of_every_kind(text: str) -> Formula:
+    return Formula(real=text, integer=text, boolean=text)
+
+
 def _right_shift(attrs: Mapping[str, Any], dtype: str) -> str:
     return "(uint64_t)b < 8 * sizeof(@T) ? a >> b : " + ("0" if dtype in UNSIGNED else "(a < 0 ? -1 : 0)")
 
 
 BINARY: Mapping[str, Formula] = {
-    **{name: Formula(*[f"a {sign} b"] * 3) for name, sign in _COMPARISONS.items()},
+    **{name: _of_every_kind(f"a {sign} b") for name, sign in _COMPARISONS.items()},
     **{name: Formula(boolean=text) for name, text in _LOGIC.items()},
     "bitwise_and": Formula("", "a & b", "a & b"),
     "bitwise_or": Formula("", "a | b", "a | b"),
@@ -37,7 +41,7 @@ UNARY: Mapping[str, Formula] = {
     "isinf": Formula("@fabs(a) == INFINITY", "0"),
     "isfinite": Formula("@fabs(a) < INFINITY", "1"),
 }
-_WHERE = Formula(*["a ? b : c"] * 3)
+_WHERE = _of_every_kind("a ? b : c")
 
 
 def _where_check(m: Match) -> Any:

@@ -103,10 +103,10 @@ def _triangle_check(m: Match) -> Any:
 
 def _triangle_emit(m: Match) -> str:
     x = m["x"]
-    *matrices, rows, cols = x.shape or ()
+    shape = list(x.shape or ())
     m.helper(c_helper("triangle"))
     return (
-        f"csource_triangle({m.out}, {x}, {item_size(x.dtype)}, {product(matrices)}, {rows}, {cols}, "
+        f"csource_triangle({m.out}, {x}, {item_size(x.dtype)}, {product(shape[:-2])}, {shape[-2]}, {shape[-1]}, "
         f"{m.root.attrs['k']}, {int(m.root.op == 'triu')});"
     )
 

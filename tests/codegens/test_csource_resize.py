@@ -59,7 +59,7 @@ def test_resizing_agrees_with_onnx_runtime(method, how):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5, err_msg=f"{size}")
 
 
-@pytest.mark.parametrize(("rounding", "how"), itertools.product(ROUNDINGS, ["half_pixel", "asymmetric"]))
+@pytest.mark.parametrize(("rounding", "how"), list(itertools.product(ROUNDINGS, ["half_pixel", "asymmetric"])))
 def test_the_nearest_element_is_rounded_as_asked(rounding, how):
     x = random_array((1, 2, 3, 4))
     for size in SIZES[:4]:
