@@ -182,7 +182,7 @@ class _Call:
         self.entry = entry
         self.binder = InputBinder(entry)
         self.weights = tuple(weights[index] for index in entry.weights) if weights else ()
-        self._names = tuple(spec.name for spec in entry.outputs)
+        self._outputs = tuple((spec.name, spec.dtype) for spec in entry.outputs)
 
     def results(
         self, result: Any, given: list[Tensor], weight_addresses: frozenset[int]
@@ -191,9 +191,9 @@ class _Call:
         tensors = (result,) if hasattr(result, "data_ptr") else tuple(result)
         borrowed = [tensor.data_ptr() for tensor in given]
         arrays = {}
-        for name, tensor in zip(self._names, tensors, strict=True):
+        for (name, dtype), tensor in zip(self._outputs, tensors, strict=True):
             address = tensor.data_ptr()
-            array = numpy_from_tensor(tensor)
+            array = numpy_from_tensor(tensor, dtype)
             if address in borrowed or address in weight_addresses:
                 array = array.copy()
             arrays[name] = array

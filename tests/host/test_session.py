@@ -132,6 +132,13 @@ def test_a_dlpack_object_is_used_in_place(session: Session) -> None:
     assert addresses_seen(session, Exporter(x)) == x.ctypes.data
 
 
+def test_torch_tensors_are_taken(session: Session) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch")
+    x = numbers(5)
+    for tensor in (torch.from_numpy(x), torch.from_numpy(x.T.copy()).T):
+        np.testing.assert_allclose(session.run({"x": tensor})["y"], offset_model_reference(x), rtol=1e-5, atol=1e-6)
+
+
 def test_a_read_only_dlpack_object_is_taken(session: Session) -> None:
     x = aligned_copy(numbers(5))
     x.flags.writeable = False
