@@ -46,7 +46,9 @@ def guarded(arguments: list[str]) -> int:
         return report(as_byoc_error(error, console), console)
 
 
-def show_warning(message: Warning | str, *_: object) -> None:
+def show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: object = None
+) -> None:
     """A warning as one line on stderr, without the place in the code that it came from."""
     click.echo(f"warning: {message}", err=True)
 

@@ -173,18 +173,17 @@ def answer_text(
         click.echo(f"\n{len(times)} runs: median {median(times) * 1e3:.3f} ms, fastest {min(times) * 1e3:.3f} ms")
     if differences:
         verdicts = [
-            (
-                d.name,
-                f"{d.max_abs:.3g}",
-                f"{d.max_rel:.3g}",
-                f"{d.tolerance(tolerance):g}",
-                "DIFFERS" if d in wrong else "ok",
-                d.note,
-            )
+            (d.name, f"{d.max_abs:.3g}", f"{d.max_rel:.3g}", f"{d.tolerance(tolerance):g}", result_text(d, d in wrong))
             for d in differences
         ]
-        headers = ["against ONNX Runtime", "max abs", "max rel", "tolerance", "", ""]
+        headers = ["against ONNX Runtime", "max abs", "max rel", "tolerance", "result"]
         click.echo("\n" + table(headers, verdicts, "lrrr"))
+
+
+def result_text(difference: Difference, wrong: bool) -> str:
+    """``ok``, or ``DIFFERS`` with what is known about it."""
+    told = f": {difference.note}" if difference.note else ""
+    return f"DIFFERS{told}" if wrong else "ok"
 
 
 def preview(array: np.ndarray, most: int = 4) -> str:

@@ -26,7 +26,7 @@ def command(as_json: bool) -> None:
         print_json({"targets": [target_json(target) for target in targets]})
         return
     rows = [(t.name, t.version, "yes" if t.available else "no", t.reason or t.description) for t in targets]
-    click.echo(table(["target", "version", "available", ""], rows))
+    click.echo(table(["target", "version", "available", "description"], rows))
     options = [option_row(target.name, name, option) for target in targets for name, option in target.options]
     if options:
         click.echo("\n" + table(["option", "type", "default", "help"], options))
