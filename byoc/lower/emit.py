@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +25,10 @@ from byoc.relax_graph import graph_of
 
 ON_FAIL = ("split", "host", "abort")
 Emitted = CSource | RuntimeModule | PyFunc
+
+
+class RefusedPartition(UserWarning):
+    """A codegen refused a partition that its `check` had accepted op by op; it is split or goes to the host."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,11 @@ def lower(
                         outcome.reason,
                         "compile with --on-fail split to give up as little as possible",
                     )
+                warnings.warn(
+                    f'codegen "{target.name}" refused partition {partition.symbol}: {outcome.reason}',
+                    RefusedPartition,
+                    stacklevel=2,
+                )
                 refused[partition.symbol] = outcome
             else:
                 done[partition.symbol] = outcome

@@ -44,7 +44,7 @@ static BYOC_UNUSED void csource_tap_columns(CsourceConvolving *v, int64_t *colum
 }
 
 /* One row of the copy from one row of the image. */
-static BYOC_UNUSED void csource_copy_row(const CsourceConvolving *v, const float *row, float *out) {
+static BYOC_UNUSED void csource_conv_copy_row(const CsourceConvolving *v, const float *row, float *out) {
   const int64_t step = v->step[2] * v->phases, size = v->c.in[2];
   for (int64_t phase = 0; phase < v->phases; ++phase, out += v->width) {
     const int64_t shift = phase * v->step[2] - v->c.pad[2]; /* column of the image under the first element */
@@ -63,7 +63,7 @@ static BYOC_UNUSED void csource_copy_row(const CsourceConvolving *v, const float
 }
 
 /* The copies of channels [begin, end). */
-static BYOC_UNUSED void csource_copy_range(int64_t begin, int64_t end, void *ctx) {
+static BYOC_UNUSED void csource_conv_copy_range(int64_t begin, int64_t end, void *ctx) {
   const CsourceConvolving *v = (const CsourceConvolving *)ctx;
   const CsourceConvolution *c = &v->c;
   for (int64_t channel = begin; channel < end; ++channel) {
@@ -74,7 +74,7 @@ static BYOC_UNUSED void csource_copy_range(int64_t begin, int64_t end, void *ctx
         if (iz < 0 || iz >= c->in[0] || iy < 0 || iy >= c->in[1])
           memset(out, 0, (size_t)(v->phases * v->width) * sizeof(float));
         else
-          csource_copy_row(v, v->image + ((channel * c->in[0] + iz) * c->in[1] + iy) * c->in[2], out);
+          csource_conv_copy_row(v, v->image + ((channel * c->in[0] + iz) * c->in[1] + iy) * c->in[2], out);
       }
   }
 }
@@ -217,7 +217,7 @@ static BYOC_UNUSED void csource_convolution(const CsourceConvolution *c, int64_t
   for (int64_t n = 0; n < batch; ++n) {
     v.image = x + n * channels * in;
     v.out_offset = n * c->groups * c->out_channels * v.pixels;
-    if (copy) byoc_parallel_for(channels, 1 + 16384 / (v.plane + 1), csource_copy_range, &v);
+    if (copy) byoc_parallel_for(channels, 1 + 16384 / (v.plane + 1), csource_conv_copy_range, &v);
     if (c->wide)
       csource_convolve_wide(&v);
     else

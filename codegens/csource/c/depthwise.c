@@ -65,7 +65,7 @@ static BYOC_UNUSED void csource_depthwise(const CsourceConvolution *c, int64_t b
   for (int64_t n = 0; n < batch; ++n) {
     v.image = x + n * c->groups * c->in[0] * c->in[1] * c->in[2];
     v.out_offset = n * channels * v.pixels;
-    byoc_parallel_for(c->groups, 1 + 16384 / (v.plane + 1), csource_copy_range, &v);
+    byoc_parallel_for(c->groups, 1 + 16384 / (v.plane + 1), csource_conv_copy_range, &v);
     byoc_parallel_for(channels, 1 + 32768 / (v.pixels * v.taps + 1), csource_depthwise_range, &v);
   }
 }
