@@ -16,6 +16,7 @@ from byoc_codegens.csource import (
     gather,
     norm,
     pad,
+    quantize,
     reduce,
     repeat,
     reshape,
@@ -29,5 +30,5 @@ from byoc_codegens.csource import (
 
 SINGLE_OPS: tuple[Any, ...] = (
     elementwise, activation, compare, cast, reshape, transpose, slice, concat, repeat, pad, gather, scatter,
-    reduce, arg_reduce, scan, softmax, norm, batch_norm, resize, fill,
+    reduce, arg_reduce, scan, softmax, norm, batch_norm, resize, fill, quantize,
 )  # fmt: skip
