@@ -25,13 +25,6 @@ from tests.handmade import OFFSET, offset_model
 MEMBERS = ["manifest.json", "plan.json", "library.so", "weights.bin"]
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("artifact") / "model.byoc"
-    offset_model().save(path)
-    return path
-
-
 @pytest.fixture(autouse=True)
 def _no_native_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(content: bytes) -> None:
