@@ -172,7 +172,7 @@ def _with_counts(row: dict[str, Any], key: str) -> dict[str, Any]:
 
 def explain_text(plan: Plan) -> str:
     """The whole explanation as text: coverage, partitions, reasons, and the summary line last."""
-    sections = [_coverage_text(plan), _partitions_text(plan), _host_text(plan), plan.summary()]
+    sections = [_coverage_text(plan), _partitions_text(plan), host_text(plan), plan.summary()]
     return "\n\n".join(section for section in sections if section)
 
 
@@ -210,16 +210,17 @@ def _partitions_text(plan: Plan) -> str:
     return "Partitions\n" + table(headers, rows, "rlrrrrll") if rows else ""
 
 
-def _host_text(plan: Plan) -> str:
+def host_text(plan: Plan) -> str:
+    """The table "Why on the host", or one sentence where no op is there, or no target was asked."""
+    title = "Why on the host\n"
     rows = [
         (r.ops, flops_text(r.flops), r.stage, r.target, counts_text(r.op_types), r.first_node, r.reason)
         for r in host_reasons(plan)
     ]
     if rows:
-        headers = ["ops", "FLOPs", "stage", "target", "types", "first node", "reason"]
-        return "Why on the host\n" + table(headers, rows, "rrlllll")
+        return title + table(["ops", "FLOPs", "stage", "target", "types", "first node", "reason"], rows, "rrlllll")
     on_host = any(op.owner == HOST for function in plan.functions for op in function.ops)
-    return "Why on the host\nNo target was asked for." if on_host else ""
+    return title + ("No target was asked for." if on_host else "Every op is on a target.")
 
 
 def counts_text(counts: tuple[tuple[str, int], ...], most: int = 3) -> str:

@@ -47,7 +47,12 @@ def guarded(arguments: list[str]) -> int:
 
 
 def show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: object = None
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: object = None,
 ) -> None:
     """A warning as one line on stderr, without the place in the code that it came from."""
     click.echo(f"warning: {message}", err=True)

@@ -13,6 +13,7 @@ from byoc.explain import (
     explain_node_text,
     explain_text,
     host_reasons,
+    host_text,
     partition_rows,
     plan_html,
     shares,
@@ -115,6 +116,12 @@ def test_a_plan_without_targets_says_that_none_was_asked_for() -> None:
     plan = Plan("m", "", "", (), sample_plan().settings, (FunctionPlan("main", (op,), ()),))
     assert "No target was asked for." in explain_text(plan)
     assert "Partitions" not in explain_text(plan)
+
+
+def test_a_plan_with_nothing_on_the_host_says_so() -> None:
+    function = sample_plan().functions[0]
+    plan = dataclasses.replace(sample_plan(), functions=(FunctionPlan("main", function.ops[:2], function.partitions),))
+    assert host_text(plan) == "Why on the host\nEvery op is on a target."
 
 
 def test_html_for_notebooks_escapes_what_the_model_says() -> None:
