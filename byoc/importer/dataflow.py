@@ -34,7 +34,7 @@ def to_dataflow(module: tvm.IRModule, casts: Set[relax.Var]) -> tvm.IRModule:
     module["main"] = _with_body(module["main"], _each_binding(module["main"].body, hide))
     module = relax.transform.ConvertToDataflow(1)(module)
     module["main"] = _with_body(module["main"], _each_binding(module["main"].body, reveal))
-    return module
+    return relax.transform.Normalize()(module)  # fills in the types of what was rebuilt
 
 
 def _with_body(function: relax.Function, body: relax.SeqExpr) -> relax.Function:

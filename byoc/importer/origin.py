@@ -59,10 +59,11 @@ def inherit_origins(module: tvm.IRModule) -> tvm.IRModule:
 
 
 def keep_origins(pass_: Callable[[tvm.IRModule], tvm.IRModule]) -> Callable[[tvm.IRModule], tvm.IRModule]:
-    """The pass followed by :func:`inherit_origins`."""
+    """The pass, after which its new calls get origins: of the node that they took the place of, else inherited."""
 
     def run(module: tvm.IRModule) -> tvm.IRModule:
-        return inherit_origins(pass_(module))
+        before = {name.name_hint: _order(function) for name, function in module.functions_items()}
+        return inherit_origins(_replace_vanished(pass_(module), before))
 
     return run
 
@@ -90,9 +91,14 @@ def _rebind(binding: relax.Binding, value: relax.Expr) -> relax.Binding:
 
 
 def _inherit_in_function(function: relax.Function, fallback: Origin | None) -> relax.Function:
-    body = _inherit_in_sequence(function.body, fallback)
-    if body is function.body:
+    before = function.body
+    body = _inherit_in_sequence(before, fallback)
+    if body is before:  # an attribute of a TVM object is a new Python object at each access: compare what was passed
         return function
+    return _with_body(function, body)
+
+
+def _with_body(function: relax.Function, body: relax.SeqExpr) -> relax.Function:
     return relax.Function(
         function.params, body, function.ret_ty, is_pure=function.is_pure, attrs=function.attrs, span=function.span
     )
@@ -132,6 +138,65 @@ def _spread(bindings: list[relax.Binding], fallback: Origin | None) -> list[Orig
     return origins
 
 
+def _with_functions(module: tvm.IRModule, functions: dict[tvm.ir.GlobalVar, relax.Function]) -> tvm.IRModule:
+    """A copy of the module with these functions in place of those of the same names."""
+    copy = tvm.IRModule(dict(module.functions_items()), attrs=module.attrs, global_infos=module.global_infos)
+    for name, function in functions.items():
+        copy.update_func(name, function)
+    return relax.transform.Normalize()(copy)  # fills in the types of what was rebuilt
+
+
+def _order(function: tvm.ir.BaseFunc) -> list[Origin]:
+    """The distinct origins of the function's outermost calls, in order of first appearance."""
+    if not isinstance(function, relax.Function):
+        return []
+    found = (origin_of_own(binding) for block in function.body.blocks for binding in block.bindings)
+    return list(dict.fromkeys(origin for origin in found if origin is not None))
+
+
+def _replace_vanished(module: tvm.IRModule, before: dict[str, list[Origin]]) -> tvm.IRModule:
+    """Passes keep the order of bindings: new calls stand where the node stood whose calls are gone."""
+    changed = {}
+    for name, function in module.functions_items():
+        known = before.get(name.name_hint, [])
+        if not known or not isinstance(function, relax.Function):
+            continue
+        bindings = [binding for block in function.body.blocks for binding in block.bindings]
+        given = _vanished_between(bindings, known)
+        if given:
+            blocks, position = [], 0
+            for block in function.body.blocks:
+                fresh = []
+                for binding in block.bindings:
+                    fresh.append(stamp(binding, given[position]) if position in given else binding)
+                    position += 1
+                blocks.append(type(block)(fresh))
+            body = relax.SeqExpr(blocks, function.body.body, function.body.span)
+            changed[name] = _with_body(function, body)
+    return _with_functions(module, changed) if changed else module
+
+
+def _vanished_between(bindings: list[relax.Binding], known: list[Origin]) -> dict[int, Origin]:
+    """Per position of a call without an origin: the one node that vanished between its neighbours."""
+    place = {origin: index for index, origin in enumerate(known)}
+    origins = [origin_of_own(binding) for binding in bindings]
+    alive = {origin for origin in origins if origin is not None}
+    following, after = [len(known)] * len(bindings), len(known)
+    for position in range(len(bindings) - 1, -1, -1):
+        after = place.get(origins[position], after) if origins[position] is not None else after
+        following[position] = after
+    given: dict[int, Origin] = {}
+    last = -1
+    for position, binding in enumerate(bindings):
+        if origins[position] is not None:
+            last = place.get(origins[position], last)
+        elif isinstance(binding.value, relax.Call):
+            gone = [origin for origin in known[last + 1 : following[position]] if origin not in alive]
+            if len(gone) == 1:
+                given[position] = gone[0]
+    return given
+
+
 def origin_of_own(binding: relax.Binding) -> Origin | None:
     """The origin that the bound call itself carries."""
     return origin_of(binding.value) if isinstance(binding.value, relax.Call) else None
@@ -162,10 +227,11 @@ def _renew(binding: relax.Binding, origin: Origin | None) -> relax.Binding:
             return binding
         return _rebind(binding, with_origin(value, origin or _own_origin(binding)))
     if isinstance(value, relax.If):
-        branches = [_inherit_in_sequence(branch, origin) for branch in (value.true_branch, value.false_branch)]
-        if branches[0] is value.true_branch and branches[1] is value.false_branch:
+        before = [value.true_branch, value.false_branch]
+        after = [_inherit_in_sequence(branch, origin) for branch in before]
+        if all(new is old for new, old in zip(after, before, strict=True)):
             return binding
-        return _rebind(binding, relax.If(value.cond, branches[0], branches[1], value.span))
+        return _rebind(binding, relax.If(value.cond, after[0], after[1], value.span))
     if isinstance(value, relax.Function):
         inner = _inherit_in_function(value, origin)
         return binding if inner is value else _rebind(binding, inner)

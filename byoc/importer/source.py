@@ -112,6 +112,8 @@ def _check_header(model: Model) -> None:
         raise ModelFileError(f"{model.label} is not an ONNX model, or was cut short", "it holds no graph", _EXPORT_AGAIN)
     if not proto.graph.output:
         raise ModelFileError(f"{model.label} has no outputs", "its graph declares none", _EXPORT_AGAIN)
+    if proto.ir_version >= 3 and not proto.opset_import:
+        raise ModelFileError(f"{model.label} declares no opset, or was cut short", "every ONNX model does", _EXPORT_AGAIN)
     newest = onnx.defs.onnx_opset_version()
     version = opset_versions(proto).get("", 1)
     if version > newest:
