@@ -13,7 +13,7 @@ typedef struct {
 typedef struct {
   CsourceConvolution c;
   int64_t extent[3], step[3]; /* of the copy: its size, and the step in the image from one of its elements to the next */
-  int64_t phases, width, plane, taps, pixels;
+  int64_t phases, width, plane, taps, pixels, strip;
   const int64_t *tap_column; /* where a column of the kernel finds its first pixel in a row of the copy */
   const float *image, *weights;
   float *copy, *patches, *out;
@@ -86,110 +86,132 @@ static inline BYOC_UNUSED int64_t csource_pixel_origin(const CsourceConvolving *
   return (z * c->stride[0] * v->extent[1] + y * c->stride[1]) * v->phases * v->width + x;
 }
 
+/* A tap of the kernel, and where it finds the first pixel of the image. */
 typedef struct {
-  int64_t channel, z, y, x;
+  int64_t channel, z, y, x, row, offset;
 } CsourceTap;
 
-static inline BYOC_UNUSED CsourceTap csource_tap(const CsourceConvolution *c, int64_t k) {
-  const int64_t x = k % c->kernel[2], y = k / c->kernel[2] % c->kernel[1];
-  const int64_t rest = k / c->kernel[2] / c->kernel[1];
-  return (CsourceTap){rest / c->kernel[0], rest % c->kernel[0], y, x};
-}
-static inline BYOC_UNUSED void csource_next_tap(const CsourceConvolution *c, CsourceTap *t) {
-  if (++t->x < c->kernel[2]) return;
-  t->x = 0;
-  if (++t->y < c->kernel[1]) return;
-  t->y = 0;
-  if (++t->z < c->kernel[0]) return;
-  t->z = 0;
-  ++t->channel;
-}
-static inline BYOC_UNUSED int64_t csource_tap_offset(const CsourceConvolving *v, const CsourceTap *t) {
+static inline BYOC_UNUSED void csource_place_tap(const CsourceConvolving *v, CsourceTap *t) {
   const CsourceConvolution *c = &v->c;
   const int64_t row = t->z * c->dilation[0] * v->extent[1] + t->y * c->dilation[1];
-  return t->channel * v->plane + row * v->phases * v->width + v->tap_column[t->x];
+  t->row = t->channel * v->plane + row * v->phases * v->width;
+  t->offset = t->row + v->tap_column[t->x];
+}
+static inline BYOC_UNUSED CsourceTap csource_tap(const CsourceConvolving *v, int64_t k) {
+  const int64_t *kernel = v->c.kernel, rest = k / kernel[2] / kernel[1];
+  CsourceTap t = {rest / kernel[0], rest % kernel[0], k / kernel[2] % kernel[1], k % kernel[2], 0, 0};
+  csource_place_tap(v, &t);
+  return t;
+}
+static inline BYOC_UNUSED void csource_next_tap(const CsourceConvolving *v, CsourceTap *t) {
+  if (++t->x < v->c.kernel[2]) {
+    t->offset = t->row + v->tap_column[t->x];
+    return;
+  }
+  t->x = 0;
+  if (++t->y == v->c.kernel[1]) {
+    t->y = 0;
+    if (++t->z == v->c.kernel[0]) {
+      t->z = 0;
+      ++t->channel;
+    }
+  }
+  csource_place_tap(v, t);
 }
 
-/* Patches [from, from + depth) of `columns` pixels, as a panel of the right matrix. */
-static BYOC_UNUSED void csource_pack_patches(const CsourceConvolving *v, const float *image, int64_t first, int64_t columns,
-                                 int64_t from, int64_t depth, float *panel) {
-  const CsourceConvolution *c = &v->c;
-  int64_t origin[CSOURCE_COLUMNS], length[CSOURCE_COLUMNS];
-  int runs = 0;
-  for (int64_t done = 0; done < columns; done += length[runs++]) {
-    origin[runs] = csource_pixel_origin(v, first + done);
-    length[runs] = byoc_min(columns - done, c->out[2] - (first + done) % c->out[2]);
+/* Neighbouring pixels of one row of the result that go to one panel of a strip. */
+typedef struct {
+  int64_t origin, to, length;
+} CsourceRun;
+
+enum { CSOURCE_STRIP_COLUMNS = CSOURCE_TILES_ACROSS * CSOURCE_COLUMNS };
+enum { CSOURCE_STRIP_STRIDE = (CSOURCE_DEPTH + 1) * CSOURCE_COLUMNS };
+
+static BYOC_UNUSED int csource_find_runs(const CsourceConvolving *v, int64_t first, int64_t columns,
+                                         CsourceRun *runs) {
+  int count = 0;
+  for (int64_t done = 0; done < columns; done += runs[count++].length) {
+    const int64_t in_row = v->c.out[2] - (first + done) % v->c.out[2];
+    const int64_t in_panel = CSOURCE_COLUMNS - done % CSOURCE_COLUMNS;
+    runs[count].origin = csource_pixel_origin(v, first + done);
+    runs[count].to = done / CSOURCE_COLUMNS * CSOURCE_STRIP_STRIDE + done % CSOURCE_COLUMNS;
+    runs[count].length = byoc_min(byoc_min(columns - done, in_row), in_panel);
   }
-  CsourceTap tap = csource_tap(c, from);
-  for (int64_t k = 0; k < depth; ++k, panel += CSOURCE_COLUMNS, csource_next_tap(c, &tap)) {
-    const float *in = image + csource_tap_offset(v, &tap);
-    if (runs == 1 && columns == CSOURCE_COLUMNS) {
-      in += origin[0];
-      *(csource_vector *)panel = *(const csource_vector *)in;
-      *(csource_vector *)(panel + CSOURCE_LANES) = *(const csource_vector *)(in + CSOURCE_LANES);
-      continue;
+  return count;
+}
+
+/* Patches [from, from + depth) of `columns` pixels, as a strip of the right matrix. */
+static BYOC_UNUSED void csource_pack_patches(const CsourceConvolving *v, const float *image, int64_t first,
+                                             int64_t columns, int64_t from, int64_t depth, float *strip) {
+  CsourceRun runs[CSOURCE_STRIP_COLUMNS];
+  const int count = csource_find_runs(v, first, columns, runs);
+  const int64_t used = (columns - 1) % CSOURCE_COLUMNS + 1; /* columns of the last panel */
+  float *last = strip + (columns - 1) / CSOURCE_COLUMNS * CSOURCE_STRIP_STRIDE;
+  CsourceTap tap = csource_tap(v, from);
+  for (int64_t k = 0; k < depth; ++k, strip += CSOURCE_COLUMNS, last += CSOURCE_COLUMNS, csource_next_tap(v, &tap)) {
+    const float *in = image + tap.offset;
+    if (v->copy) { /* whole vectors: what is too much is overwritten later, or stands past the end of a panel */
+      for (const CsourceRun *run = runs; run < runs + count; ++run) {
+        *(csource_vector *)(strip + run->to) = *(const csource_vector *)(in + run->origin);
+        if (run->length > CSOURCE_LANES)
+          *(csource_vector *)(strip + run->to + CSOURCE_LANES) =
+              *(const csource_vector *)(in + run->origin + CSOURCE_LANES);
+      }
+    } else { /* the image itself: nothing may be read past its end */
+      for (const CsourceRun *run = runs; run < runs + count; ++run)
+        for (int64_t j = 0; j < run->length; j += CSOURCE_LANES)
+          *(csource_vector *)(strip + run->to + j) = csource_load(in + run->origin + j, run->length - j);
     }
-    if (!v->copy) { /* the image itself: nothing may be read past its end */
-      for (int64_t j = 0; j < columns; ++j) panel[j] = in[origin[0] + j];
-    } else { /* whole vectors: what is too much is overwritten by the next run */
-      float *to = panel;
-      for (int run = 0; run < runs; to += length[run++])
-        for (int64_t j = 0; j < length[run]; j += CSOURCE_LANES)
-          *(csource_vector *)(to + j) = *(const csource_vector *)(in + origin[run] + j);
-    }
-    for (int64_t j = columns; j < CSOURCE_COLUMNS; ++j) panel[j] = 0.0f;
+    for (int64_t j = used; j < CSOURCE_COLUMNS; ++j) last[j] = 0.0f;
   }
 }
 
+/* One task is one block of channels by one strip of pixels. */
 static BYOC_UNUSED void csource_convolution_range(int64_t begin, int64_t end, void *ctx) {
   const CsourceConvolving *v = (const CsourceConvolving *)ctx;
   const CsourceConvolution *c = &v->c;
-  float panel[(CSOURCE_DEPTH + 2) * CSOURCE_COLUMNS] __attribute__((aligned(64)));
-  float sums[CSOURCE_BLOCK * CSOURCE_COLUMNS] __attribute__((aligned(64)));
-  const int64_t panels = csource_panels(c->out_channels), blocks = (panels + 15) / 16;
-  const int64_t column_panels = (v->pixels + CSOURCE_COLUMNS - 1) / CSOURCE_COLUMNS;
+  float strip[CSOURCE_TILES_ACROSS * CSOURCE_STRIP_STRIDE + CSOURCE_COLUMNS] __attribute__((aligned(64)));
+  float sums[CSOURCE_TILES_DOWN * CSOURCE_TILES_ACROSS * CSOURCE_TILE_SIZE] __attribute__((aligned(64)));
+  CsourceStrip s = {.rows = csource_deal(c->out_channels), .depth = v->taps, .offset = v->out_offset,
+                    .stride = v->pixels, .epilogue = v->epilogue, .out = v->out};
+  const int64_t width = v->strip * CSOURCE_COLUMNS, strips = (v->pixels + width - 1) / width;
+  const int64_t blocks = (s.rows.panels + CSOURCE_TILES_DOWN - 1) / CSOURCE_TILES_DOWN;
   int64_t packed = -1;
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t group = task / blocks / column_panels, column = task / blocks % column_panels * CSOURCE_COLUMNS;
-    const int64_t first = task % blocks * 16, last = byoc_min(first + 16, panels);
-    const int64_t row = csource_panel_start(c->out_channels, first);
-    const int64_t rows = csource_panel_start(c->out_channels, last) - row;
-    const int64_t columns = byoc_min(CSOURCE_COLUMNS, v->pixels - column);
+    const int64_t group = task / blocks / strips, column = task / blocks % strips * width;
+    const int64_t first = task % blocks * CSOURCE_TILES_DOWN, columns = byoc_min(width, v->pixels - column);
     const float *image = (v->copy ? v->copy : v->image) + group * c->in_channels * v->plane;
-    const float *weights = v->weights + group * c->out_channels * v->taps;
-    int64_t k = 0;
-    do {
+    s.left = v->weights + group * c->out_channels * v->taps;
+    s.first_row = group * c->out_channels;
+    for (int64_t k = 0; k < v->taps; k += CSOURCE_DEPTH) {
       const int64_t depth = byoc_min(CSOURCE_DEPTH, v->taps - k);
-      if (packed != task / blocks || v->taps > CSOURCE_DEPTH)
-        csource_pack_patches(v, image, column, columns, k, depth, panel);
+      if (packed != task / blocks || depth < v->taps) csource_pack_patches(v, image, column, columns, k, depth, strip);
       packed = task / blocks;
-      csource_accumulate(c->out_channels, first, last, v->taps, k, depth, weights, panel, sums);
-      k += CSOURCE_DEPTH;
-    } while (k < v->taps);
-    csource_finish(v->epilogue, sums, CSOURCE_COLUMNS, rows, columns, group * c->out_channels + row, column,
-                   v->out_offset, v->pixels, v->out);
+      csource_multiply(&s, first, byoc_min(first + CSOURCE_TILES_DOWN, s.rows.panels), k, depth, strip,
+                       CSOURCE_STRIP_STRIDE, column, columns, sums);
+    }
   }
 }
 
 /* Patches as panels of the left matrix: pixels are rows. */
 static BYOC_UNUSED void csource_pack_pixels_range(int64_t begin, int64_t end, void *ctx) {
   const CsourceConvolving *v = (const CsourceConvolving *)ctx;
+  const CsourceRows rows = csource_deal(v->pixels);
   for (int64_t panel = begin; panel < end; ++panel) {
-    const int64_t start = csource_panel_start(v->pixels, panel);
-    const int64_t height = csource_panel_start(v->pixels, panel + 1) - start;
+    const int64_t start = csource_first_row(&rows, panel), height = csource_height(&rows, panel);
     float *out = v->patches + start * v->taps;
     int64_t origin[CSOURCE_ROWS];
     for (int64_t i = 0; i < height; ++i) origin[i] = csource_pixel_origin(v, start + i);
-    CsourceTap tap = csource_tap(&v->c, 0);
-    for (int64_t k = 0; k < v->taps; ++k, csource_next_tap(&v->c, &tap)) {
-      const float *in = (v->copy ? v->copy : v->image) + csource_tap_offset(v, &tap);
+    CsourceTap tap = csource_tap(v, 0);
+    for (int64_t k = 0; k < v->taps; ++k, csource_next_tap(v, &tap)) {
+      const float *in = (v->copy ? v->copy : v->image) + tap.offset;
       for (int64_t i = 0; i < height; ++i) *out++ = in[origin[i]];
     }
   }
 }
 
 static BYOC_UNUSED void csource_convolve_wide(const CsourceConvolving *v) {
-  byoc_parallel_for(csource_panels(v->pixels), 1 + 16384 / (v->taps * CSOURCE_ROWS), csource_pack_pixels_range,
+  byoc_parallel_for(csource_deal(v->pixels).panels, 1 + 16384 / (v->taps * CSOURCE_ROWS), csource_pack_pixels_range,
                     (void *)v);
   const CsourceProduct product = {.rows = v->pixels, .columns = v->c.out_channels, .depth = v->taps, .batches = 1,
                                   .left = v->patches, .right = v->weights, .transposed = 1,
@@ -211,9 +233,12 @@ static BYOC_UNUSED void csource_convolution(const CsourceConvolution *c, int64_t
     v.c.out[0] = v.c.out[1] = 1;
     v.c.out[2] = v.pixels;
   }
-  const int64_t blocks = (csource_panels(c->out_channels) + 15) / 16;
-  const int64_t column_panels = (v.pixels + CSOURCE_COLUMNS - 1) / CSOURCE_COLUMNS;
-  const int64_t work = byoc_min(c->out_channels, CSOURCE_BLOCK) * CSOURCE_COLUMNS * (v.taps + 8);
+  const int64_t blocks = (csource_deal(c->out_channels).panels + CSOURCE_TILES_DOWN - 1) / CSOURCE_TILES_DOWN;
+  const int64_t panels = csource_column_panels(v.pixels);
+  for (v.strip = CSOURCE_TILES_ACROSS; v.strip > 1 && c->groups * blocks * panels < 32 * v.strip;) v.strip /= 2;
+  const int64_t tasks = c->groups * blocks * ((panels + v.strip - 1) / v.strip);
+  const int64_t rows = byoc_min(c->out_channels, CSOURCE_TILES_DOWN * CSOURCE_ROWS);
+  const int64_t work = rows * v.strip * CSOURCE_COLUMNS * (v.taps + 8);
   for (int64_t n = 0; n < batch; ++n) {
     v.image = x + n * channels * in;
     v.out_offset = n * c->groups * c->out_channels * v.pixels;
@@ -221,6 +246,6 @@ static BYOC_UNUSED void csource_convolution(const CsourceConvolution *c, int64_t
     if (c->wide)
       csource_convolve_wide(&v);
     else
-      byoc_parallel_for(c->groups * column_panels * blocks, 1 + 131072 / (work + 1), csource_convolution_range, &v);
+      byoc_parallel_for(tasks, 1 + 131072 / (work + 1), csource_convolution_range, &v);
   }
 }

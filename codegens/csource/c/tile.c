@@ -5,8 +5,10 @@
 #define CSOURCE_LANES $lanes
 #define CSOURCE_ROWS $rows
 #define CSOURCE_COLUMNS (2 * CSOURCE_LANES)
-#define CSOURCE_DEPTH 512 /* depth of a panel that is worked on at a time, so that it stays in cache */
-#define CSOURCE_BLOCK (CSOURCE_ROWS * 16) /* rows whose sums are kept while the depth is walked */
+#define CSOURCE_TILES_ACROSS 4 /* panels of the right matrix that are worked on together */
+#define CSOURCE_DEPTH 256      /* depth of a strip that is worked on at a time, so that it stays in cache */
+#define CSOURCE_TILES_DOWN 16  /* panels of the left matrix whose sums are kept while the depth is walked */
+#define CSOURCE_TILE_SIZE (CSOURCE_ROWS * CSOURCE_COLUMNS)
 
 typedef float csource_vector __attribute__((vector_size(4 * CSOURCE_LANES), aligned(4), may_alias));
 
@@ -36,20 +38,21 @@ typedef void (*csource_tile_fn)(int64_t depth, const float *left, const float *r
 $tiles
 static const csource_tile_fn csource_tiles[CSOURCE_ROWS + 1] = {0, $names};
 
-/* Rows are dealt to panels as evenly as can be. */
-static inline BYOC_UNUSED int64_t csource_panels(int64_t rows) { return (rows + CSOURCE_ROWS - 1) / CSOURCE_ROWS; }
-static inline BYOC_UNUSED int64_t csource_panel_start(int64_t rows, int64_t panel) {
-  const int64_t panels = csource_panels(rows);
-  return panels ? panel * (rows / panels) + byoc_min(panel, rows % panels) : 0;
-}
+/* Rows are dealt to panels as evenly as can be: the first `taller` panels have height + 1 of them. */
+typedef struct {
+  int64_t rows, panels, height, taller;
+} CsourceRows;
 
-/* Panels [first, last) of the left matrix times `depth` rows of one panel of the right one. */
-static BYOC_UNUSED void csource_accumulate(int64_t rows, int64_t first, int64_t last, int64_t full_depth, int64_t from,
-                               int64_t depth, const float *left, const float *right, float *sums) {
-  const int64_t base = csource_panel_start(rows, first);
-  for (int64_t panel = first; panel < last; ++panel) {
-    const int64_t start = csource_panel_start(rows, panel), height = csource_panel_start(rows, panel + 1) - start;
-    csource_tiles[height](depth, left + start * full_depth + from * height, right,
-                          sums + (start - base) * CSOURCE_COLUMNS, from > 0);
-  }
+static inline BYOC_UNUSED CsourceRows csource_deal(int64_t rows) {
+  const int64_t panels = (rows + CSOURCE_ROWS - 1) / CSOURCE_ROWS;
+  return (CsourceRows){rows, panels, panels ? rows / panels : 0, panels ? rows % panels : 0};
+}
+static inline BYOC_UNUSED int64_t csource_first_row(const CsourceRows *r, int64_t panel) {
+  return panel * r->height + byoc_min(panel, r->taller);
+}
+static inline BYOC_UNUSED int64_t csource_height(const CsourceRows *r, int64_t panel) {
+  return r->height + (panel < r->taller);
+}
+static inline BYOC_UNUSED int64_t csource_column_panels(int64_t columns) {
+  return (columns + CSOURCE_COLUMNS - 1) / CSOURCE_COLUMNS;
 }
