@@ -10,10 +10,16 @@ import onnxruntime
 import tvm
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax
+from tvm.relax.backend.cpu_generic import pipeline as cpu_generic
 
 from byoc.importer import ImportedModel, import_model
 
-ELEMENTS = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "int64": TensorProto.INT64, "bool": TensorProto.BOOL}
+ELEMENTS = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int64": TensorProto.INT64,
+    "bool": TensorProto.BOOL,
+}
 
 
 def make_model(
@@ -48,11 +54,23 @@ def run_on_host(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list
 
 def execute(imported: ImportedModel, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     target = tvm.target.Target("llvm")
-    executable = tvm.compile(imported.module, target=target, relax_pipeline=relax.get_default_pipeline(target))
+    executable = tvm.compile(imported.module, target=target, relax_pipeline=_pipeline(target))
     machine = relax.VirtualMachine(executable, tvm.cpu())
     arguments = [tvm.runtime.tensor(np.asarray(feeds[spec.name])) for spec in imported.inputs]
     result = machine["main"](*arguments)
     return [value.numpy() for value in ([result] if isinstance(result, tvm.runtime.Tensor) else result)]
+
+
+def _pipeline(target: tvm.target.Target) -> tvm.ir.transform.Pass:
+    """TVM's default one without static memory planning, which shares a buffer between the branches of an ``If``."""
+    stages = (
+        cpu_generic.library_dispatch_passes,
+        cpu_generic.legalize_passes,
+        cpu_generic.dataflow_lower_passes,
+        cpu_generic.finalize_passes,
+    )
+    passes = [step for stage in stages for step in stage(target)]
+    return tvm.ir.transform.Sequential([step for step in passes if step.info.name != "StaticPlanBlockMemory"])
 
 
 def run_on_onnxruntime(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -25,7 +25,7 @@ _BATCH_NORM_INPUTS = ("x", "scale", "bias", "mean", "var")
 
 
 def shared_folder() -> Path | None:
-    """The folder of shared models and data: ``$BYOC_SHARED``, else ``../shared`` beside the repository; None if absent."""
+    """The folder of shared models and data: ``$BYOC_SHARED``, else ``../shared`` beside the repository; or None."""
     folder = Path(os.environ.get("BYOC_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     return folder if folder.is_dir() else None
 
@@ -57,7 +57,9 @@ def light_model(name: str) -> onnx.ModelProto:
     for node in graph.node:
         if node.op_type == "ConstantOfShape":
             shape = [int(dim) for dim in shapes[node.input[0]]]
-            weights.append(numpy_helper.from_array(_random_weight(rng, shape, roles.get(node.output[0])), node.output[0]))
+            weights.append(
+                numpy_helper.from_array(_random_weight(rng, shape, roles.get(node.output[0])), node.output[0])
+            )
     kept = [node for node in graph.node if node.op_type != "ConstantOfShape"]
     if kept[-1].op_type == "Softmax":
         graph.output[0].name = kept.pop().input[0]
@@ -78,7 +80,10 @@ def random_inputs(model: onnx.ModelProto, seed: int = 0, size: int = 2) -> dict[
     for value in model.graph.input:
         if value.name not in constant:
             tensor = value.type.tensor_type
-            shape = [dim.dim_value if dim.dim_value > 0 else size * (1 + dim.dim_param.count("+")) for dim in tensor.shape.dim]
+            shape = [
+                dim.dim_value if dim.dim_value > 0 else size * (1 + dim.dim_param.count("+"))
+                for dim in tensor.shape.dim
+            ]
             values[value.name] = _random_array(rng, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     return values
 

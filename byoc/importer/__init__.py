@@ -30,7 +30,7 @@ class ImportedModel:
     """A model as Relax.
 
     ``module`` has one entry function, ``main``: parameters in the order of ``inputs``, one result or a tuple in the
-    order of ``outputs``.  ``inputs`` and ``outputs`` carry the ONNX names.  ``digest`` is a SHA-256 of graph and weights.
+    order of ``outputs``.  ``inputs`` and ``outputs`` carry the ONNX names.  ``digest``: SHA-256 of graph and weights.
     """
 
     module: tvm.IRModule
@@ -46,7 +46,7 @@ def import_model(source: ModelSource, *, shapes: ShapeRequest | None = None) -> 
     Parameters
     ----------
     source: path, serialised model, or ``ModelProto``.
-    shapes: per input, one entry per dimension: a size fixes it, a name makes it that symbol, None or "?" leaves it free.
+    shapes: per input, one entry per dimension: a size fixes it, a name makes it that symbol, None or "?" frees it.
 
     Raises
     ------

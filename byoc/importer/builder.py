@@ -69,8 +69,10 @@ class GraphBuilder:
         self._casts: set[relax.Var] = set()
         self._origin: Origin | None = None  # of the node whose expansion is under way
 
-    def build(self, graph: onnx.GraphProto, variables: Mapping[str, relax.Var], opsets: Mapping[str, int]) -> tvm.IRModule:
-        """The module whose ``main`` takes ``variables`` in order and returns the graph's outputs (a tuple if several)."""
+    def build(
+        self, graph: onnx.GraphProto, variables: Mapping[str, relax.Var], opsets: Mapping[str, int]
+    ) -> tvm.IRModule:
+        """The module whose ``main`` takes ``variables`` in order and returns the graph's output, or a tuple."""
         scope = Scope(opsets)
         for name, variable in variables.items():
             scope.define(name, variable)
@@ -297,7 +299,9 @@ def numpy_dtype(name: str) -> np.dtype:
 def plain_reason(error: BaseException) -> str:
     """The one line of an error's text that says what is wrong, without file names and stack frames."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("File ", "Traceback", "at ", "^", "...")) and "0x" not in line]
+    lines = [
+        line for line in lines if not line.startswith(("File ", "Traceback", "at ", "^", "...")) and "0x" not in line
+    ]
     text = lines[-1] if lines else type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
 

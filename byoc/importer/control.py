@@ -1,4 +1,4 @@
-"""``If``: a branch that is decided at import is converted in place; otherwise both become branches of a Relax ``If``."""
+"""``If``: a branch that is decided at import is converted in place, else both become branches of a Relax ``If``."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ def _convert_branch(builder: GraphBuilder, view: NodeView, scope: Scope, name: s
     inner = Scope(scope.opsets, scope)
     builder.define_initializers(graph, inner)
     outputs = [value.name for value in graph.output]
-    nodes = live_nodes(graph.node, outputs, inner.names(), f"{view.node.name}/{name}/", f"the {name} of node {view.node}")
+    nodes = live_nodes(
+        graph.node, outputs, inner.names(), f"{view.node.name}/{name}/", f"the {name} of node {view.node}"
+    )
     builder.convert_nodes(nodes, inner)
     return [builder.find(inner, output) for output in outputs]

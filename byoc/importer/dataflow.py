@@ -11,7 +11,9 @@ from collections.abc import Callable, Set
 import tvm
 from tvm import relax
 
-_BARRIER = relax.ExternFunc("byoc.importer.barrier")  # stands for a cast while blocks are made; its calls count as impure
+_BARRIER = relax.ExternFunc(
+    "byoc.importer.barrier"
+)  # stands for a cast while blocks are made; its calls count as impure
 
 
 def to_dataflow(module: tvm.IRModule, casts: Set[relax.Var]) -> tvm.IRModule:
@@ -27,7 +29,11 @@ def to_dataflow(module: tvm.IRModule, casts: Set[relax.Var]) -> tvm.IRModule:
         return relax.VarBinding(binding.var, relax.Call(_BARRIER, [binding.value], ty_args=[binding.ty]))
 
     def reveal(binding: relax.Binding) -> relax.Binding:
-        if isinstance(binding, relax.VarBinding) and isinstance(binding.value, relax.Call) and binding.value.op.same_as(_BARRIER):
+        if (
+            isinstance(binding, relax.VarBinding)
+            and isinstance(binding.value, relax.Call)
+            and binding.value.op.same_as(_BARRIER)
+        ):
             return relax.MatchCast(binding.var, binding.value.args[0], hidden[binding.var].ty)
         return binding
 

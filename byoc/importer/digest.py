@@ -17,7 +17,14 @@ def model_digest(proto: onnx.ModelProto, reader: TensorReader) -> str:
     """
     digest = hashlib.sha256()
     graph = proto.graph
-    for part in (*proto.opset_import, *proto.functions, *graph.input, *graph.output, *graph.node, *graph.sparse_initializer):
+    for part in (
+        *proto.opset_import,
+        *proto.functions,
+        *graph.input,
+        *graph.output,
+        *graph.node,
+        *graph.sparse_initializer,
+    ):
         _add(digest, type(part).__name__.encode(), part.SerializeToString(deterministic=True))
     for tensor in graph.initializer:
         _add_tensor(digest, tensor, reader)
@@ -26,21 +33,25 @@ def model_digest(proto: onnx.ModelProto, reader: TensorReader) -> str:
     return digest.hexdigest()
 
 
-def _add(digest: "hashlib._Hash", *parts: bytes | memoryview) -> None:
+def _add(digest: hashlib._Hash, *parts: bytes | memoryview) -> None:
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
 
 
-def _add_tensor(digest: "hashlib._Hash", tensor: onnx.TensorProto, reader: TensorReader) -> None:
+def _add_tensor(digest: hashlib._Hash, tensor: onnx.TensorProto, reader: TensorReader) -> None:
     header = f"{tensor.name}\0{tensor.data_type}\0{list(tensor.dims)}".encode()
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         array = reader.array(tensor)
-        _add(digest, header, memoryview(array.reshape(-1).view("uint8")) if array.size else b"")
+        _add(digest, header, array.reshape(-1).view("uint8").data if array.size else b"")
     elif tensor.HasField("raw_data"):
         _add(digest, header, tensor.raw_data)
     else:
-        _add(digest, header, onnx.numpy_helper.to_array(tensor).tobytes() if tensor.data_type != 8 else b"".join(tensor.string_data))
+        _add(
+            digest,
+            header,
+            onnx.numpy_helper.to_array(tensor).tobytes() if tensor.data_type != 8 else b"".join(tensor.string_data),
+        )
 
 
 def _nested_external_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

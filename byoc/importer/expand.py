@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-
 from byoc.importer.node_view import standard_defaults
 from byoc.importer.origin import Origin
 from byoc.importer.structure import live_nodes, subgraphs

@@ -6,12 +6,11 @@ Sizes are bounded, so that a few bytes of model never become gigabytes here: wha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
-from tvm import tirx
 
 from byoc.importer.values import Known, Symbolic, Value
 
@@ -21,22 +20,25 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 20  # of a result that is not a mere view of its input
 MOST_SYMBOLIC = 256  # elements of a tensor that is tracked symbol by symbol
 
-class Undecided(Exception):
+
+class UndecidedError(Exception):
     """An evaluation needs a number where there is a symbol."""
 
 
-Evaluation = Callable[["NodeView", "list[np.ndarray | None]"], "np.ndarray | list[np.ndarray] | None"]
+# Takes one array per input; an evaluation does not look at optional inputs that are absent.
+Evaluation: TypeAlias = "Callable[[NodeView, list[np.ndarray]], np.ndarray | list[np.ndarray] | None]"
 _EVALUATIONS: dict[str, Evaluation] = {}
 
 # Operators whose reference evaluation on constants is trusted.  Q/DQ are absent on purpose: they stay for matching.
-_BY_REFERENCE = frozenset(
-    """Abs Acos Acosh And ArgMax ArgMin Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast
-    CastLike Ceil Clip Compress Cos Cosh CumSum Div Einsum Equal Erf Exp EyeLike Flatten Floor Gather GatherElements GatherND Greater
-    GreaterOrEqual IsInf IsNaN Less LessOrEqual Log MatMul Max Mean Min Mod Mul Neg NonZero Not OneHot Or Pad Pow
-    Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Round
-    ScatterElements ScatterND Sigmoid Sign Sin Sinh Slice Softmax Split Sqrt Sub Sum Tan Tanh Tile TopK Trilu Unique
-    Where Xor""".split()
-)
+_REFERENCE_NAMES = """
+    Abs Acos Acosh And ArgMax ArgMin Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor
+    Cast CastLike Ceil Clip Compress Cos Cosh CumSum Div Einsum Equal Erf Exp EyeLike Flatten Floor Gather
+    GatherElements GatherND Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Log MatMul Max Mean Min Mod Mul
+    Neg NonZero Not OneHot Or Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum ReduceSumSquare Relu Round ScatterElements ScatterND Sigmoid Sign Sin Sinh Slice
+    Softmax Split Sqrt Sub Sum Tan Tanh Tile TopK Trilu Unique Where Xor
+"""
+_BY_REFERENCE = frozenset(_REFERENCE_NAMES.split())
 
 
 def fold(view: NodeView) -> Value | list[Value] | None:
@@ -50,19 +52,19 @@ def fold(view: NodeView) -> Value | list[Value] | None:
         return None
     symbolic_input = any(isinstance(value, Symbolic) for value in view.inputs)
     try:
-        results = evaluate(view, arrays) if evaluate else None
-    except Undecided:
+        results = evaluate(view, cast("list[np.ndarray]", arrays)) if evaluate else None
+    except UndecidedError:
         return None
     if results is None and not symbolic_input:
         results = _by_reference(view, arrays)
     if results is None:
         return None
-    several = isinstance(results, list)
-    values = [_value(view, result) for result in (results if several else [results])]
-    if any(value is None for value in values):
+    values = [_value(view, result) for result in (results if isinstance(results, list) else [results])]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return None
     view.check_all_read()
-    return values if several else values[0]
+    return known if isinstance(results, list) else known[0]
 
 
 def _array(value: Value | None) -> np.ndarray | None:

@@ -30,7 +30,15 @@ class NodeView:
     domain.  Every attribute must be read, or have its default: see :meth:`check_all_read`.
     """
 
-    def __init__(self, builder: GraphBuilder, node: Node, inputs: Sequence[Value | None], outputs_used: Sequence[bool], version: int, attributes: dict[str, onnx.AttributeProto]) -> None:
+    def __init__(
+        self,
+        builder: GraphBuilder,
+        node: Node,
+        inputs: Sequence[Value | None],
+        outputs_used: Sequence[bool],
+        version: int,
+        attributes: dict[str, onnx.AttributeProto],
+    ) -> None:
         self.builder = builder
         self.node = node
         self.version = version
@@ -86,7 +94,7 @@ class NodeView:
         """The input; refuses the node if it is absent."""
         if not self.has(index):
             self.refuse(f"its input {index} is missing")
-        return self.inputs[index]  # type: ignore[return-value]
+        return self.inputs[index]
 
     def tensor(self, index: int) -> relax.Expr:
         """The input as a Relax expression of tensor type."""

@@ -183,13 +183,15 @@ def _vanished_between(bindings: list[relax.Binding], known: list[Origin]) -> dic
     alive = {origin for origin in origins if origin is not None}
     following, after = [len(known)] * len(bindings), len(known)
     for position in range(len(bindings) - 1, -1, -1):
-        after = place.get(origins[position], after) if origins[position] is not None else after
+        own = origins[position]
+        after = place.get(own, after) if own is not None else after
         following[position] = after
     given: dict[int, Origin] = {}
     last = -1
     for position, binding in enumerate(bindings):
-        if origins[position] is not None:
-            last = place.get(origins[position], last)
+        own = origins[position]
+        if own is not None:
+            last = place.get(own, last)
         elif isinstance(binding.value, relax.Call):
             gone = [origin for origin in known[last + 1 : following[position]] if origin not in alive]
             if len(gone) == 1:
@@ -241,4 +243,7 @@ def _renew(binding: relax.Binding, origin: Origin | None) -> relax.Binding:
 def _own_origin(binding: relax.Binding) -> Origin:
     """For a call that no ONNX node leads to: its variable and its Relax op."""
     op = binding.value.op
-    return Origin(binding.var.name_hint if hasattr(binding.var, "name_hint") else binding.var.name, f"relax.{op.name if isinstance(op, ir.Op) else 'call'}")
+    return Origin(
+        binding.var.name_hint if hasattr(binding.var, "name_hint") else binding.var.name,
+        f"relax.{op.name if isinstance(op, ir.Op) else 'call'}",
+    )

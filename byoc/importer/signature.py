@@ -17,7 +17,13 @@ from byoc.importer.values import Dim, Extents
 from byoc.tensor_spec import TensorSpec
 
 ShapeRequest = Mapping[str, Sequence["int | str | None"]]
-_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv, ast.Div: operator.floordiv}
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Div: operator.floordiv,
+}
 
 
 class Signature:
@@ -51,7 +57,7 @@ class Signature:
         self.specs = tuple(specs)
 
     def _replace_symbols(
-        self, declared: Mapping[str, "list[int | str] | None"], wanted: Mapping[str, list["int | str"]]
+        self, declared: Mapping[str, list[int | str] | None], wanted: Mapping[str, list[int | str]]
     ) -> None:
         """What the caller puts in a symbol's place in one input stands for it in every input."""
         for name, dims in declared.items():
@@ -142,7 +148,7 @@ def _unique(name: str, taken: set[str]) -> str:
     return fresh
 
 
-def _declared(value: onnx.ValueInfoProto) -> list["int | str"] | None:
+def _declared(value: onnx.ValueInfoProto) -> list[int | str] | None:
     """Dimensions that the model declares; None: not even how many."""
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
@@ -166,22 +172,26 @@ def _fresh(name: str, axis: int) -> str:
     return f"{identifier(name, 'input')}_dim{axis}"
 
 
-def _merge(declared: Mapping[str, "list[int | str] | None"], shapes: ShapeRequest) -> dict[str, list["int | str"]]:
+def _merge(declared: Mapping[str, list[int | str] | None], shapes: ShapeRequest) -> dict[str, list[int | str]]:
     for name in shapes:
         if name not in declared:
-            raise ShapeError(f'a shape is given for "{name}", which is no input of the model', "", did_you_mean(name, declared))
+            raise ShapeError(
+                f'a shape is given for "{name}", which is no input of the model', "", did_you_mean(name, declared)
+            )
     merged = {}
     for name, dims in declared.items():
         asked = shapes.get(name)
         if asked is None and dims is None:
             raise ShapeError(
-                f'input "{name}" has no shape in the model', "not even its rank is known", f"give one, such as {name}=1,3,?."
+                f'input "{name}" has no shape in the model',
+                "not even its rank is known",
+                f"give one, such as {name}=1,3,?.",
             )
         merged[name] = list(dims or []) if asked is None else _merge_one(name, dims, asked)
     return merged
 
 
-def _merge_one(name: str, dims: "list[int | str] | None", asked: Sequence["int | str | None"]) -> list["int | str"]:
+def _merge_one(name: str, dims: list[int | str] | None, asked: Sequence[int | str | None]) -> list[int | str]:
     if dims is None:
         dims = [_fresh(name, axis) for axis in range(len(asked))]
     shown = ",".join("?" if dim is None else str(dim) for dim in asked)
@@ -194,7 +204,9 @@ def _merge_one(name: str, dims: "list[int | str] | None", asked: Sequence["int |
     merged: list[int | str] = []
     for axis, (dim, want) in enumerate(zip(dims, asked, strict=True)):
         if isinstance(want, bool) or not isinstance(want, int | str | None) or (isinstance(want, int) and want < 0):
-            raise ShapeError(f'dimension {axis} of shape {shown} for input "{name}" is {want!r}', "", "give a size, a name or ?.")
+            raise ShapeError(
+                f'dimension {axis} of shape {shown} for input "{name}" is {want!r}', "", "give a size, a name or ?."
+            )
         if want is None or want == "?":
             merged.append(dim if isinstance(dim, str) else _refuse_change(name, axis, dim, "free"))
         elif isinstance(dim, int) and want != dim:

@@ -78,7 +78,9 @@ def _read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelFileError(f'"{path}" cannot be read', error.strerror or str(error), "check its permissions.") from error
+        raise ModelFileError(
+            f'"{path}" cannot be read', error.strerror or str(error), "check its permissions."
+        ) from error
 
 
 def _parse(data: bytes, label: str) -> onnx.ModelProto:
@@ -109,11 +111,15 @@ def _is_text(data: bytes) -> bool:
 def _check_header(model: Model) -> None:
     proto = model.proto
     if not proto.HasField("graph") or not (proto.graph.output or proto.graph.node):
-        raise ModelFileError(f"{model.label} is not an ONNX model, or was cut short", "it holds no graph", _EXPORT_AGAIN)
+        raise ModelFileError(
+            f"{model.label} is not an ONNX model, or was cut short", "it holds no graph", _EXPORT_AGAIN
+        )
     if not proto.graph.output:
         raise ModelFileError(f"{model.label} has no outputs", "its graph declares none", _EXPORT_AGAIN)
     if proto.ir_version >= 3 and not proto.opset_import:
-        raise ModelFileError(f"{model.label} declares no opset, or was cut short", "every ONNX model does", _EXPORT_AGAIN)
+        raise ModelFileError(
+            f"{model.label} declares no opset, or was cut short", "every ONNX model does", _EXPORT_AGAIN
+        )
     newest = onnx.defs.onnx_opset_version()
     version = opset_versions(proto).get("", 1)
     if version > newest:

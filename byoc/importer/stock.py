@@ -45,7 +45,9 @@ def stock(operator: str, *, domain: str = "", since: int = 1, version: int | Non
 
     def lower(view: NodeView) -> Any:
         attributes = _Attributes(view)
-        inputs = onnx_frontend.onnx_input(None if value is None else view.builder.as_tensor(value) for value in view.inputs)
+        inputs = onnx_frontend.onnx_input(
+            None if value is None else view.builder.as_tensor(value) for value in view.inputs
+        )
         convert = converter.get_converter(version or view.version)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -31,7 +31,11 @@ class Node:
 
 
 def live_nodes(
-    nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], defined: Iterable[str], path: str = "", where: str = "the graph"
+    nodes: Sequence[onnx.NodeProto],
+    outputs: Iterable[str],
+    defined: Iterable[str],
+    path: str = "",
+    where: str = "the graph",
 ) -> list[Node]:
     """The nodes that ``outputs`` depend on, each after the ones that it reads from.
 
@@ -109,7 +113,9 @@ def _name(node: onnx.NodeProto, index: int, path: str) -> str:
 
 
 def _undefined(who: str, value: str) -> ModelFileError:
-    return ModelFileError(f'{who} the value "{value}", which nothing defines', "the graph is incomplete", "export the model again.")
+    return ModelFileError(
+        f'{who} the value "{value}", which nothing defines', "the graph is incomplete", "export the model again."
+    )
 
 
 def _depth_first(

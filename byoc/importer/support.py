@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx
 
 from byoc.errors import UnsupportedModelError
-from byoc.importer.structure import Node, live_nodes, subgraphs
+from byoc.importer.structure import Node, subgraphs
 from byoc.importer.table import find_lowering, reason_to_refuse
 
 Functions = Mapping[tuple[str, str, str], onnx.FunctionProto]
 
 
-def check_operators(
-    nodes: Sequence[Node], opsets: Mapping[str, int], functions: Functions, label: str
-) -> None:
-    """Raise :class:`UnsupportedModelError` naming every operator that has no lowering, how often it occurs, and where first."""
+def check_operators(nodes: Sequence[Node], opsets: Mapping[str, int], functions: Functions, label: str) -> None:
+    """Raise :class:`UnsupportedModelError` for all operators without a lowering: how often each occurs, where first."""
     first: dict[str, tuple[Node, str]] = {}
     counts: dict[str, int] = {}
     for node, reason in _unsupported(nodes, opsets, functions, frozenset()):
@@ -40,13 +38,22 @@ def _unsupported(
     for node in nodes:
         key = (node.domain, node.proto.op_type, node.proto.overload)
         for name, graph in subgraphs(node.proto):
-            inner = [Node(child, f"{node.name}/{name}/{child.name or f'{child.op_type}_{i}'}") for i, child in enumerate(graph.node)]
+            inner = [
+                Node(child, f"{node.name}/{name}/{child.name or f'{child.op_type}_{i}'}")
+                for i, child in enumerate(graph.node)
+            ]
             yield from _unsupported(inner, opsets, functions, inside)
         if key in functions:
             if key not in inside:
                 function = functions[key]
-                body = [Node(child, f"{node.name}/{child.name or f'{child.op_type}_{i}'}") for i, child in enumerate(function.node)]
-                versions = {**opsets, **{("" if o.domain == "ai.onnx" else o.domain): o.version for o in function.opset_import}}
+                body = [
+                    Node(child, f"{node.name}/{child.name or f'{child.op_type}_{i}'}")
+                    for i, child in enumerate(function.node)
+                ]
+                versions = {
+                    **opsets,
+                    **{("" if o.domain == "ai.onnx" else o.domain): o.version for o in function.opset_import},
+                }
                 yield from _unsupported(body, versions, functions, inside | {key})
             continue
         reason = reason_to_refuse(node.domain, node.proto.op_type)

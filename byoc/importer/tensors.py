@@ -1,4 +1,4 @@
-"""ONNX tensors as numpy arrays; external data is mapped, never read whole, and never taken from outside the model's folder."""
+"""ONNX tensors as numpy arrays; external data is mapped, and never taken from outside the model's folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ _PACKED = {
 
 def dtype_name(elem_type: int) -> str:
     """numpy's name of an ONNX element type ("float32"); raises ``UnsupportedModelError`` for strings and complex."""
-    name = onnx.TensorProto.DataType.Name(elem_type) if elem_type in onnx.TensorProto.DataType.values() else str(elem_type)
+    name = (
+        onnx.TensorProto.DataType.Name(elem_type) if elem_type in onnx.TensorProto.DataType.values() else str(elem_type)
+    )
     if name in ("STRING", "COMPLEX64", "COMPLEX128", "UNDEFINED") or elem_type in _PACKED or not name.isidentifier():
         raise UnsupportedModelError(
             f"the model has tensors of type {name.lower()}",
@@ -47,7 +49,8 @@ class TensorReader:
         ModelFileError: the tensor's data does not fit its shape.
         UnsupportedModelError: strings, complex or 4-bit elements.
         """
-        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)) if dtype_name(tensor.data_type) else None
+        dtype_name(tensor.data_type)  # refuses what has no array
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
         shape = tuple(tensor.dims)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             return self._external(tensor, dtype, shape)
@@ -62,10 +65,10 @@ class TensorReader:
                 "export the model again.",
             ) from error
 
-    def _external(self, tensor: onnx.TensorProto, dtype: np.dtype | None, shape: tuple[int, ...]) -> np.ndarray:
+    def _external(self, tensor: onnx.TensorProto, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         path = self._resolve(tensor.name, entries.get("location", ""))
-        needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         try:
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", needed))
         except ValueError as error:

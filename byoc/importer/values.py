@@ -79,7 +79,13 @@ class Extents:
         for one, other in ((right, left), (left, right)):
             if one not in self._inputs:
                 continue
-            others = {other} if isinstance(other, tirx.Var) else set(tirx.analysis.undefined_vars(other)) if not isinstance(other, int) else set()
+            others = (
+                {other}
+                if isinstance(other, tirx.Var)
+                else set(tirx.analysis.undefined_vars(other))
+                if not isinstance(other, int)
+                else set()
+            )
             if one in others or not others <= set(order):
                 continue
             if isinstance(other, tirx.Var) and order.index(other) > order.index(one):

@@ -33,14 +33,16 @@ IDIOMS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
         {"i1": np.array(1), "zero": np.array(0), "one": np.array(1), "a1": i64(1)},
     ),
     "slice to the last but one, computed": (
-        [node("Shape", "x", "s"), node("Gather", "s i1", "q"), node("Sub", "q one", "e"), node("Slice", "x zero e axis")],
+        [node("Shape", "x", "s"), node("Gather", "s i1", "q"), node("Sub", "q one", "e"),
+        node("Slice", "x zero e axis")],
         {"i1": i64(1), "one": i64(1), "zero": i64(0), "axis": i64(1)},
     ),
     "causal mask from ConstantOfShape and Trilu": (
         [
             node("Shape", "x", "s"), node("Gather", "s i1", "q"), node("Concat", "q q", "c", axis=0),
             node("ConstantOfShape", "c", "m", value=onnx.numpy_helper.from_array(np.array([-1e4], np.float32))),
-            node("Trilu", "m k", "t", upper=1), node("Transpose", "x", "xt", perm=[0, 2, 1]), node("MatMul", "x xt", "a"),
+            node("Trilu", "m k", "t", upper=1), node("Transpose", "x", "xt", perm=[0, 2, 1]),
+            node("MatMul", "x xt", "a"),
             node("Add", "a t"),
         ],
         {"i1": i64(1), "k": np.array(1)},
@@ -48,7 +50,8 @@ IDIOMS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
     "causal mask from two Ranges": (
         [
             node("Shape", "x", "s"), node("Gather", "s i1", "q"), node("Range", "zero q one", "r"),
-            node("Unsqueeze", "r a0", "row"), node("Unsqueeze", "r a1", "column"), node("LessOrEqual", "row column", "m"),
+            node("Unsqueeze", "r a0", "row"), node("Unsqueeze", "r a1", "column"),
+            node("LessOrEqual", "row column", "m"),
             node("Transpose", "x", "xt", perm=[0, 2, 1]), node("MatMul", "x xt", "a"), node("Where", "m a low"),
         ],
         {
@@ -56,13 +59,16 @@ IDIOMS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
             "low": np.array(-1e4, np.float32),
         },
     ),
-    "expand by a shape": ([node("Shape", "x", "s"), node("Expand", "b s", "e"), node("Add", "x e")], {"b": np.arange(8, dtype=np.float32)}),
+    "expand by a shape": ([node("Shape", "x", "s"), node("Expand", "b s", "e"),
+    node("Add", "x e")], {"b": np.arange(8, dtype=np.float32)}),
     "expand by Where over Equal, as PyTorch writes it": (
         [
             node("Shape", "x", "s"), node("Gather", "s i0", "b"), node("Concat", "b minus tail", "c", axis=0),
-            node("Equal", "c minus", "e"), node("Where", "e ones c", "w"), node("Expand", "v w", "g"), node("Add", "x g"),
+            node("Equal", "c minus", "e"), node("Where", "e ones c", "w"), node("Expand", "v w", "g"),
+            node("Add", "x g"),
         ],
-        {"i0": i64(0), "minus": i64(-1), "tail": i64(8), "ones": i64(1, 1, 1), "v": np.arange(8, dtype=np.float32).reshape(1, 1, 8)},
+        {"i0": i64(0), "minus": i64(-1), "tail": i64(8), "ones": i64(1, 1, 1), 
+         "v": np.arange(8, dtype=np.float32).reshape(1, 1, 8)},
     ),
     "zeros of a computed shape": (
         [node("Shape", "x", "s"), node("ConstantOfShape", "s", "z"), node("Add", "x z")],
@@ -79,16 +85,25 @@ IDIOMS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
         [node("Slice", "x last end axis", "l"), node("Squeeze", "l axis")],
         {"last": i64(-1), "end": i64(2**63 - 1), "axis": i64(1)},
     ),
-    "backwards": ([node("Slice", "x last end axis step")], {"last": i64(-1), "end": i64(-(2**63)), "axis": i64(1), "step": i64(-1)}),
-    "every other": ([node("Slice", "x one end axis two")], {"one": i64(1), "end": i64(2**63 - 1), "axis": i64(1), "two": i64(2)}),
+    "backwards": (
+        [node("Slice", "x last end axis step")],
+        {"last": i64(-1), "end": i64(-(2**63)), "axis": i64(1), "step": i64(-1)},
+    ),
+    "every other": (
+        [node("Slice", "x one end axis two")],
+        {"one": i64(1), "end": i64(2**63 - 1), "axis": i64(1), "two": i64(2)},
+    ),
     "flatten": ([node("Flatten", "x", axis=1)], {}),
     "softmax of an old opset": ([node("Softmax", "x", axis=1)], {}),
     "indices of what is positive": (
-        [node("Greater", "x zero", "g"), node("NonZero", "g", "n"), node("Transpose", "n", "t"), node("Cast", "t", to=TensorProto.FLOAT)],
+        [node("Greater", "x zero", "g"), node("NonZero", "g", "n"), node("Transpose", "n", "t"),
+        node("Cast", "t", to=TensorProto.FLOAT)],
         {"zero": np.array(0, np.float32)},
     ),
     "nearest resize by two": (
-        [node("Unsqueeze", "x a0", "u"), node("Resize", "u _ k", "r", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"), node("Squeeze", "r a0")],
+        [node("Unsqueeze", "x a0", "u"),
+        node("Resize", "u _ k", "r", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        node("Squeeze", "r a0")],
         {"a0": i64(0), "k": np.array([1, 1, 2, 2], np.float32)},
     ),
 }  # fmt: skip
@@ -120,7 +135,9 @@ def test_a_reshape_to_a_shape_known_only_at_run_time() -> None:
 
 def test_a_choice_made_at_run_time() -> None:
     def branch(op: str) -> onnx.GraphProto:
-        return helper.make_graph([node(op, "x", op), node("Add", f"{op} x", f"{op}2")], op, [], [onnx.ValueInfoProto(name=f"{op}2")])
+        return helper.make_graph(
+            [node(op, "x", op), node("Add", f"{op} x", f"{op}2")], op, [], [onnx.ValueInfoProto(name=f"{op}2")]
+        )
 
     choice = helper.make_node("If", ["c"], ["y"], then_branch=branch("Exp"), else_branch=branch("Neg"))
     nodes = [node("ReduceSum", "x", "s", keepdims=0), node("Greater", "s zero", "c"), choice]

@@ -24,7 +24,9 @@ def model(*nodes: onnx.NodeProto, weights: dict[str, np.ndarray] | None = None, 
         [helper.make_tensor_value_info("y", FLOAT, None)],
         [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.acme", 1)], ir_version=8)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.acme", 1)], ir_version=8
+    )
 
 
 RELU = helper.make_node("Relu", ["x"], ["y"], name="act")
@@ -45,7 +47,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_refused_and_a_model_in_it_is_suggested(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"x")
     assert refusal(tmp_path, ModelFileError) == (
-        f'[BYOC-201] "{tmp_path}" is a folder, not an ONNX file\n  do:  name the file, such as "{tmp_path / "net.onnx"}".'
+        f'[BYOC-201] "{tmp_path}" is a folder, not an ONNX file\n'
+        f'  do:  name the file, such as "{tmp_path / "net.onnx"}".'
     )
 
 
@@ -62,7 +65,10 @@ def test_a_folder_is_refused_and_a_model_in_it_is_suggested(tmp_path: Path) -> N
 def test_a_file_of_another_kind_is_called_by_its_kind(tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
-    assert refusal(path, ModelFileError) == f'[BYOC-201] "net.onnx" is not an ONNX model\n  why: {why}\n  do:  name an ONNX file.'
+    assert (
+        refusal(path, ModelFileError)
+        == f'[BYOC-201] "net.onnx" is not an ONNX model\n  why: {why}\n  do:  name an ONNX file.'
+    )
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
@@ -118,8 +124,8 @@ def test_all_unsupported_operators_are_listed_at_once_with_counts_and_first_node
         helper.make_node("Multinomial", ["b"], ["y"]),
     )
     assert refusal(proto, UnsupportedModelError) == (
-        '[BYOC-203] the model uses 2 operators that the importer does not take: Multinomial x1 (first: "Multinomial_2"), '
-        'com.acme.Frob x2 (first: "first")\n'
+        "[BYOC-203] the model uses 2 operators that the importer does not take: "
+        'Multinomial x1 (first: "Multinomial_2"), com.acme.Frob x2 (first: "first")\n'
         "  why: there is no lowering to Relax for them\n"
         "  do:  export the model without these, or replace them by operators of the ONNX standard."
     )

@@ -17,7 +17,10 @@ CONV_WEIGHTS = {"w": np.ones((3, 2, 1, 1), np.float32), "b": np.ones(3, np.float
 
 
 def model(
-    nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray] | None = None, shape: tuple[object, ...] = (1, 2, 4, 4), **more: object
+    nodes: list[onnx.NodeProto],
+    weights: dict[str, np.ndarray] | None = None,
+    shape: tuple[object, ...] = (1, 2, 4, 4),
+    **more: object,
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
@@ -26,7 +29,9 @@ def model(
         [helper.make_tensor_value_info("y", FLOAT, None)],
         [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("own", 1)], ir_version=8, **more)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("own", 1)], ir_version=8, **more
+    )
 
 
 def calls(module: tvm.IRModule) -> list[relax.Call]:
@@ -65,7 +70,10 @@ def test_all_ops_of_a_node_have_its_name_and_type() -> None:
 
 def test_ops_of_both_branches_of_an_if_have_origins() -> None:
     def branch(op: str) -> onnx.GraphProto:
-        nodes = [helper.make_node(op, ["x"], [f"{op}_out"]), helper.make_node("Exp", [f"{op}_out"], [f"{op}_end"], name=f"{op}_exp")]
+        nodes = [
+            helper.make_node(op, ["x"], [f"{op}_out"]),
+            helper.make_node("Exp", [f"{op}_out"], [f"{op}_end"], name=f"{op}_exp"),
+        ]
         return helper.make_graph(nodes, op, [], [helper.make_tensor_value_info(f"{op}_end", FLOAT, None)])
 
     nodes = [
@@ -86,7 +94,9 @@ def test_ops_of_both_branches_of_an_if_have_origins() -> None:
 
 def test_a_branch_that_is_decided_at_import_leaves_no_if() -> None:
     def branch(op: str) -> onnx.GraphProto:
-        return helper.make_graph([helper.make_node(op, ["x"], [op])], op, [], [helper.make_tensor_value_info(op, FLOAT, None)])
+        return helper.make_graph(
+            [helper.make_node(op, ["x"], [op])], op, [], [helper.make_tensor_value_info(op, FLOAT, None)]
+        )
 
     choice = helper.make_node("If", ["yes"], ["y"], name="choice", then_branch=branch("Sin"), else_branch=branch("Cos"))
     module = import_model(model([choice], {"yes": np.array(True)})).module

@@ -37,7 +37,9 @@ def model(
 
 def ops(module: tvm.IRModule) -> list[str]:
     bindings = [binding for block in module["main"].body.blocks for binding in block.bindings]
-    return [binding.value.op.name.removeprefix("relax.") for binding in bindings if isinstance(binding.value, relax.Call)]
+    return [
+        binding.value.op.name.removeprefix("relax.") for binding in bindings if isinstance(binding.value, relax.Call)
+    ]
 
 
 def i64(*values: int) -> np.ndarray:
@@ -63,7 +65,9 @@ def test_the_shape_subgraph_of_a_reshape_disappears_and_symbols_stay() -> None:
 
 
 def test_given_sizes_take_the_place_of_symbols() -> None:
-    imported = import_model(model(SPLIT_HEADS, weights=INDICES), shapes={"x": [3, "length", None]} | {"x": [3, "length", 8]})
+    imported = import_model(
+        model(SPLIT_HEADS, weights=INDICES), shapes={"x": [3, "length", None]} | {"x": [3, "length", 8]}
+    )
     assert imported.inputs == (TensorSpec("x", "float32", (3, "length", 8)),)
     assert imported.outputs[0].shape == (3, "length", 2, 4)
 

@@ -26,7 +26,9 @@ def _leaky_relu(view: NodeView) -> Value:
 @lowers("PRelu")
 def _parametric_relu(view: NodeView) -> Value:
     x, slope = view.tensor(0), view.tensor(1)
-    if view.version < 7 and view.rank(1) == 1 and view.rank(0) > 1:  # per channel; later opsets broadcast from the right
+    if (
+        view.version < 7 and view.rank(1) == 1 and view.rank(0) > 1
+    ):  # per channel; later opsets broadcast from the right
         slope = view.emit(op.reshape(slope, shape_expr([*view.shape(1), *[1] * (view.rank(0) - 2)])))
     return op.where(op.less(x, scalar(view, 0)), op.multiply(x, slope), x)
 
@@ -42,7 +44,9 @@ def _elu(view: NodeView) -> Value:
 def _celu(view: NodeView) -> Value:
     x, alpha = view.tensor(0), view.attribute("alpha", 1.0)
     scaled = op.exp(op.divide(x, scalar(view, alpha)))
-    return op.where(op.less(x, scalar(view, 0)), op.multiply(scalar(view, alpha), op.subtract(scaled, scalar(view, 1))), x)
+    return op.where(
+        op.less(x, scalar(view, 0)), op.multiply(scalar(view, alpha), op.subtract(scaled, scalar(view, 1))), x
+    )
 
 
 @lowers("Selu")

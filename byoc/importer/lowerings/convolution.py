@@ -39,7 +39,9 @@ class Window:
                 view.refuse(f'its attribute "{name}" = {given} does not fit {self.rank} spatial dimensions')
         if self.auto not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
             view.refuse(f'its attribute "auto_pad" is "{self.auto}"')
-        self.before, self.after = ([0] * self.rank, [0] * self.rank) if self.auto == "VALID" else (pads[: self.rank], pads[self.rank :])
+        pads = [0] * (2 * self.rank) if self.auto == "VALID" else pads
+        self.before: list[int] = pads[: self.rank]
+        self.after: list[int] = pads[self.rank :]
         if self.auto.startswith("SAME"):
             totals = [self._same_total(axis) for axis in range(self.rank)]
             small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
@@ -54,9 +56,7 @@ class Window:
         if self.strides[axis] == 1:
             return self.span(axis) - 1
         if not isinstance(extent, int):
-            self.view.refuse(
-                f'with auto_pad="{self.auto}" and stride {self.strides[axis]} its padding depends on the symbolic extent {extent}'
-            )
+            self.view.refuse(f"{self.auto} with stride {self.strides[axis]} pads by the symbolic extent {extent}")
         out = -(-extent // self.strides[axis])
         return max(0, (out - 1) * self.strides[axis] + self.span(axis) - extent)
 
@@ -73,12 +73,23 @@ def _convolution(view: NodeView) -> Value:
     if stated is not None and list(stated) != window.kernel:
         view.refuse(f"its kernel_shape {stated} contradicts its weight of shape {weight}")
     groups, channels = view.attribute("group", 1), view.shape(0)[1]
-    if len(view.shape(0)) != len(weight) or (isinstance(channels, int) and isinstance(weight[1], int) and channels != weight[1] * groups):
-        view.refuse(f"its input of shape {_show(view.shape(0))} does not fit its weight of shape {_show(weight)} in {groups} groups")
+    if len(view.shape(0)) != len(weight) or (
+        isinstance(channels, int) and isinstance(weight[1], int) and channels != weight[1] * groups
+    ):
+        view.refuse(f"its input {_show(view.shape(0))} does not fit its weight {_show(weight)} in {groups} groups")
     data_layout, kernel_layout, _ = _LAYOUTS[window.rank]
     compute = {1: op.nn.conv1d, 2: op.nn.conv2d, 3: op.nn.conv3d}[window.rank]
     result = view.emit(
-        compute(view.tensor(0), view.tensor(1), window.strides, window.pads, window.dilations, groups, data_layout, kernel_layout)
+        compute(
+            view.tensor(0),
+            view.tensor(1),
+            window.strides,
+            window.pads,
+            window.dilations,
+            groups,
+            data_layout,
+            kernel_layout,
+        )
     )
     return add_bias(view, result, window.rank)
 
@@ -120,15 +131,25 @@ def _transposed_convolution(view: NodeView) -> Value:
                 more[axis], total = more[axis] - total, 0
             half, rest = total // 2, total - total // 2
             before[axis], after[axis] = (half, rest) if auto == "SAME_UPPER" else (rest, half)
-    if any(extra >= stride and extra >= dilation for extra, stride, dilation in zip(more, window.strides, window.dilations, strict=True)):
+    if any(
+        extra >= stride and extra >= dilation
+        for extra, stride, dilation in zip(more, window.strides, window.dilations, strict=True)
+    ):
         view.refuse(f"its output padding {more} is not smaller than its strides {window.strides}")
     data_layout, _, kernel_layout = _LAYOUTS[rank]
     compute = {1: op.nn.conv1d_transpose, 2: op.nn.conv2d_transpose, 3: op.nn.conv3d_transpose}[rank]
     result = view.emit(
         compute(
-            view.tensor(0), view.tensor(1), window.strides, [*before, *after], more, window.dilations,
-            view.attribute("group", 1), data_layout, kernel_layout,
-        )  # fmt: skip
+            view.tensor(0),
+            view.tensor(1),
+            window.strides,
+            [*before, *after],
+            more,
+            window.dilations,
+            view.attribute("group", 1),
+            data_layout,
+            kernel_layout,
+        )
     )
     return add_bias(view, result, rank)
 
@@ -137,7 +158,11 @@ def _transposed_convolution(view: NodeView) -> Value:
 def _matrix_product(view: NodeView) -> Value:
     left, right = view.tensor(0), view.tensor(1)
     mine, yours = view.shape(0), view.shape(1)
-    inner = (mine[-1], yours[-2] if len(yours) > 1 else yours[0]) if mine and yours else view.refuse("one of its operands is a scalar")
+    inner = (
+        (mine[-1], yours[-2] if len(yours) > 1 else yours[0])
+        if mine and yours
+        else view.refuse("one of its operands is a scalar")
+    )
     if view.extents.equal(*inner) is False:
         view.refuse(f"it multiplies {_show(mine)} by {_show(yours)}: {inner[0]} is not {inner[1]}")
     if view.extents.equal(*inner) is None:
@@ -158,7 +183,11 @@ def _general_product(view: NodeView) -> Value:
         return result
     bias = view.value(2)
     if beta != 1.0:
-        scaled = Known((bias.array * np.asarray(beta, bias.array.dtype)).astype(bias.array.dtype)) if isinstance(bias, Known) else None
+        scaled = (
+            Known((bias.array * np.asarray(beta, bias.array.dtype)).astype(bias.array.dtype))
+            if isinstance(bias, Known)
+            else None
+        )
         bias = scaled or view.emit(op.multiply(view.tensor(2), relax.const(beta, dtype)))
     return op.add(*align(view, result, view.builder.as_tensor(bias)))
 
@@ -167,7 +196,11 @@ def _transposed(view: NodeView, index: int, transpose: int) -> relax.Expr:
     if not transpose:
         return view.tensor(index)
     value = view.value(index)
-    return Known(value.array.T).constant if isinstance(value, Known) else view.emit(op.permute_dims(view.tensor(index), [1, 0]))
+    return (
+        Known(value.array.T).constant
+        if isinstance(value, Known)
+        else view.emit(op.permute_dims(view.tensor(index), [1, 0]))
+    )
 
 
 @lowers("MatMulInteger")
@@ -198,7 +231,12 @@ def _pool(view: NodeView) -> Results:
     x, pads, ceil = view.tensor(0), window.pads, window.ceil
     if ceil:
         x, pads, ceil = _make_ceil_explicit(view, window, x, maximum, counted)
-    return [pool(x, window.kernel, window.strides, pads, window.dilations, ceil, *([] if maximum else [counted])) if dtype != "" else x, None]
+    return [
+        pool(x, window.kernel, window.strides, pads, window.dilations, ceil, *([] if maximum else [counted]))
+        if dtype != ""
+        else x,
+        None,
+    ]
 
 
 def _make_ceil_explicit(
@@ -264,8 +302,6 @@ def _einsum(view: NodeView) -> Value:
         letters = [c for c in equation if c.isalpha()]
         equation += "->" + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     return op.einsum(tuple(operands), equation)
-
-
 
 
 def _spell_out(view: NodeView, equation: str) -> str:

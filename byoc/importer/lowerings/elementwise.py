@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from tvm import relax
@@ -64,7 +65,9 @@ def _second_operand(view: NodeView) -> relax.Expr:
     return view.emit(op.reshape(right, shape_expr([*view.shape(1), *[1] * trailing]))) if trailing else right
 
 
-for _name, _compute in {
+Binary: TypeAlias = Callable[[relax.Expr, relax.Expr], relax.Expr]
+Unary: TypeAlias = Callable[[relax.Expr], relax.Expr]
+_BINARY: dict[str, Binary] = {
     "Add": op.add,
     "Sub": op.subtract,
     "Mul": op.multiply,
@@ -79,17 +82,24 @@ for _name, _compute in {
     "BitwiseAnd": op.bitwise_and,
     "BitwiseOr": op.bitwise_or,
     "BitwiseXor": op.bitwise_xor,
-}.items():
-    lowers(_name)(lambda view, compute=_compute: binary(view, compute))
-
-for _name, _unary in {
+}
+_UNARY: dict[str, Unary] = {
     "Not": op.logical_not, "BitwiseNot": op.bitwise_not, "Neg": op.negative, "Abs": op.abs, "Floor": op.floor,
     "Ceil": op.ceil, "Round": op.round, "Sqrt": op.sqrt, "Exp": op.exp, "Log": op.log, "Sin": op.sin, "Cos": op.cos,
     "Tan": op.tan, "Asin": op.asin, "Acos": op.acos, "Atan": op.atan, "Sinh": op.sinh, "Cosh": op.cosh,
     "Tanh": op.tanh, "Asinh": op.asinh, "Acosh": op.acosh, "Atanh": op.atanh, "Sigmoid": op.sigmoid, "Erf": op.erf,
     "Sign": op.sign, "IsNaN": op.isnan, "Relu": op.nn.relu,
-}.items():  # fmt: skip
-    lowers(_name)(lambda view, unary=_unary: unary(view.tensor(0)))
+}  # fmt: skip
+
+
+@lowers(*_BINARY)
+def _binary(view: NodeView) -> Value:
+    return binary(view, _BINARY[view.node.proto.op_type])
+
+
+@lowers(*_UNARY)
+def _unary(view: NodeView) -> Value:
+    return _UNARY[view.node.proto.op_type](view.tensor(0))
 
 
 @lowers("Div")
@@ -145,7 +155,11 @@ def _shift(view: NodeView) -> Value:
     if not view.dtype(0).startswith("u"):
         kept = op.logical_and(kept, op.greater_equal(counts, zero))
     kept = view.emit(kept)
-    beyond = zero if left or view.dtype(0).startswith("u") else op.where(op.less(x, zero), relax.const(-1, view.dtype(0)), zero)
+    beyond = (
+        zero
+        if left or view.dtype(0).startswith("u")
+        else op.where(op.less(x, zero), relax.const(-1, view.dtype(0)), zero)
+    )
     return op.where(kept, shift(x, op.where(kept, counts, zero)), beyond)
 
 
@@ -156,8 +170,12 @@ def _fold_pairs(view: NodeView, compute: Callable[[relax.Expr, relax.Expr], rela
     return result
 
 
-for _name, _compute in {"Min": op.minimum, "Max": op.maximum, "Sum": op.add}.items():
-    lowers(_name)(lambda view, compute=_compute: _fold_pairs(view, compute))
+_VARIADIC: dict[str, Binary] = {"Min": op.minimum, "Max": op.maximum, "Sum": op.add}
+
+
+@lowers(*_VARIADIC)
+def _variadic(view: NodeView) -> Value:
+    return _fold_pairs(view, _VARIADIC[view.node.proto.op_type])
 
 
 @lowers("Mean")
@@ -188,7 +206,7 @@ def _clip(view: NodeView) -> Value:
         known = [least, most]
     else:
         bounds = [view.tensor(index) if view.has(index) else None for index in (1, 2)]
-        known = [None if view.known(index) is None else view.known(index).reshape(-1)[0].item() for index in (1, 2)]
+        known = [None if array is None else array.reshape(-1)[0].item() for array in map(view.known, (1, 2))]
     if None not in known and known[0] <= known[1]:
         return op.clip(view.tensor(0), *(relax.prim_value(_as_prim(k, dtype)) for k in known))
     result = view.tensor(0)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from tvm import tirx
 
-from byoc.importer.fold import MOST_BYTES, MOST_SYMBOLIC, Undecided, evaluates
+from byoc.importer.fold import MOST_BYTES, MOST_SYMBOLIC, UndecidedError, evaluates
 from byoc.importer.node_view import elements_of
 
 if TYPE_CHECKING:
     from byoc.importer.node_view import NodeView
 
-Arrays = "list[np.ndarray | None]"
+Arrays: TypeAlias = "list[np.ndarray]"  # one per input; a node with an absent input is not evaluated here
+
+
+def _required_ints(view: NodeView, index: int, attribute: str) -> list[int]:
+    values = _ints(view, index, attribute)
+    if values is None:
+        raise UndecidedError
+    return values
 
 
 def _ints(view: NodeView, index: int, attribute: str) -> list[int] | None:
@@ -24,7 +31,7 @@ def _ints(view: NodeView, index: int, attribute: str) -> list[int] | None:
         return view.attribute(attribute)
     elements = elements_of(view.inputs[index])
     if elements is None or not all(isinstance(element, int) for element in elements):
-        raise Undecided
+        raise UndecidedError
     return elements
 
 
@@ -49,7 +56,7 @@ def _transpose(view: NodeView, arrays: Arrays) -> np.ndarray | None:
 
 @evaluates("Unsqueeze")
 def _unsqueeze(view: NodeView, arrays: Arrays) -> np.ndarray | None:
-    axes = _ints(view, 1, "axes")
+    axes = _required_ints(view, 1, "axes")
     rank = arrays[0].ndim + len(axes)
     return np.expand_dims(arrays[0], tuple(view.axis(axis, rank) for axis in axes))
 
@@ -81,7 +88,7 @@ def _gather(view: NodeView, arrays: Arrays) -> np.ndarray | None:
 
 @evaluates("Slice")
 def _slice(view: NodeView, arrays: Arrays) -> np.ndarray | None:
-    starts, ends = _ints(view, 1, "starts"), _ints(view, 2, "ends")
+    starts, ends = _required_ints(view, 1, "starts"), _required_ints(view, 2, "ends")
     axes = _ints(view, 3, "axes") or list(range(len(starts)))
     steps = _ints(view, 4, "steps") or [1] * len(starts)
     cut: list[slice] = [slice(None)] * arrays[0].ndim
@@ -92,7 +99,7 @@ def _slice(view: NodeView, arrays: Arrays) -> np.ndarray | None:
 
 
 @evaluates("Split")
-def _split(view: NodeView, arrays: Arrays) -> "list[np.ndarray] | None":
+def _split(view: NodeView, arrays: Arrays) -> list[np.ndarray] | None:
     axis = view.attribute("axis", 0)
     sizes = _ints(view, 1, "split")
     extent = arrays[0].shape[axis]
@@ -262,7 +269,11 @@ def _range(view: NodeView, arrays: Arrays) -> np.ndarray | None:
     if not isinstance(delta, int) or delta == 0:
         return None
     count = view.extents.divide(view.extents.simplify(limit - start), delta)
-    if not isinstance(count, int) or not 0 <= count * delta == view.extents.simplify(limit - start) or count > MOST_SYMBOLIC:
+    if (
+        not isinstance(count, int)
+        or not 0 <= count * delta == view.extents.simplify(limit - start)
+        or count > MOST_SYMBOLIC
+    ):
         return None
     result = np.empty(count, dtype=object)
     result[:] = [start + index * delta for index in range(count)]

@@ -68,7 +68,9 @@ def _depth_to_space(view: NodeView) -> Value:
         "CRD": ([batch, depth, block, block, height, width], [0, 1, 4, 2, 5, 3]),
     }.get(mode) or view.refuse(f'its mode "{mode}" is unknown')
     moved = op.permute_dims(op.reshape(view.tensor(0), shape_expr(split)), order)
-    return op.reshape(moved, shape_expr([batch, depth, view.extents.simplify(height * block), view.extents.simplify(width * block)]))
+    return op.reshape(
+        moved, shape_expr([batch, depth, view.extents.simplify(height * block), view.extents.simplify(width * block)])
+    )
 
 
 @lowers("SpaceToDepth")
@@ -77,18 +79,22 @@ def _space_to_depth(view: NodeView) -> Value:
     block, mode = view.attribute("blocksize"), view.attribute("mode", "DCR")
     rows, columns = (view.extents.simplify(extent // block) for extent in (height, width))
     x = op.reshape(view.tensor(0), shape_expr([batch, channels, rows, block, columns, block]))
-    order = {"DCR": [0, 3, 5, 1, 2, 4], "CRD": [0, 1, 3, 5, 2, 4]}.get(mode) or view.refuse(f'its mode "{mode}" is unknown')
-    return op.reshape(op.permute_dims(x, order), shape_expr([batch, view.extents.simplify(channels * block * block), rows, columns]))
+    order = {"DCR": [0, 3, 5, 1, 2, 4], "CRD": [0, 1, 3, 5, 2, 4]}.get(mode) or view.refuse(
+        f'its mode "{mode}" is unknown'
+    )
+    return op.reshape(
+        op.permute_dims(x, order), shape_expr([batch, view.extents.simplify(channels * block * block), rows, columns])
+    )
 
 
 @lowers("Resize", "Upsample")
 def _resize(view: NodeView) -> Value:
     kind, version = view.node.proto.op_type, view.version
     if kind == "Upsample" or version < 11:
-        known = view.known(1) if len(view.inputs) > 1 else view.attribute("scales")
-        if version < 7 and kind == "Upsample" and known is None:
-            known = [1, 1, view.attribute("height_scale", 1.0), view.attribute("width_scale", 1.0)]
-        scales, sizes, how, rounding = known, None, "asymmetric", "floor"
+        scales = view.known(1) if len(view.inputs) > 1 else view.attribute("scales")
+        if version < 7 and kind == "Upsample" and scales is None:
+            scales = [1, 1, view.attribute("height_scale", 1.0), view.attribute("width_scale", 1.0)]
+        sizes, how, rounding = None, "asymmetric", "floor"
     else:
         scales = view.known(2) if view.has(2) and _count(view, 2) != 0 else None
         sizes = view.elements(3) if view.has(3) else None
@@ -110,10 +116,15 @@ def _count(view: NodeView, index: int) -> Dim:
 
 
 def _output_shape(
-    view: NodeView, dims: list[Dim], axes: list[int], scales: Sequence[float] | None, sizes: list[Dim] | None
+    view: NodeView,
+    dims: list[Dim],
+    axes: list[int],
+    scales: Sequence[float] | np.ndarray | None,
+    sizes: list[Dim] | None,
 ) -> tuple[list[Dim], list[float | None]]:
     """The result's extents, and per dimension the scale that the node states (None: sizes are stated)."""
-    out, ratios = list(dims), [None] * len(dims)
+    out = list(dims)
+    ratios: list[float | None] = [None] * len(dims)
     if sizes is not None:
         for axis, size in zip(axes, sizes, strict=True):
             out[axis] = size
@@ -146,28 +157,31 @@ def _interpolate(
     changed = [axis for axis in range(len(dims)) if not view.extents.equal(dims[axis], out[axis])]
     if not set(changed) <= {len(dims) - 1, len(dims) - 2} or len(dims) < 2:
         return _resize_by_gather(view, dims, out, ratios, mode, how, rounding)
-    exact = all(ratios[axis] is None or _agrees(dims[axis], out[axis], ratios[axis]) for axis in changed)
+    exact = all(_agrees(dims[axis], out[axis], ratios[axis]) for axis in changed)
     static = all(isinstance(d, int) for d in (*dims, *out))
     if static and (not exact or how not in ("half_pixel", "asymmetric", "align_corners") or (mode == "cubic")):
         return _resize_by_gather(view, dims, out, ratios, mode, how, rounding)
     if how not in ("half_pixel", "asymmetric", "align_corners") or not exact or mode == "cubic":
         view.refuse(f'its mode "{mode}" with coordinates "{how}" needs extents that are known at import')
     view.mark_read("cubic_coeff_a", "exclude_outside", "extrapolation_value")
-    if mode == "nearest" and static:
+    whole = all(_is_multiple(dims[axis], out[axis]) for axis in changed)
+    if mode == "nearest" and static and not whole:  # TVM's kernel rounds positions in 32 bits, which errs at fractions
         return _resize_by_gather(view, dims, out, ratios, mode, how, rounding)
     x = view.tensor(0)
     joined = len(dims) != 4
     if joined:
         lead = view.extents.product(dims[:-2])
         x = view.emit(op.reshape(x, shape_expr([1, lead, *dims[-2:]])))
-    y = op.image.resize2d(
-        x, shape_expr(out[-2:]), None, "NCHW", method, how, rounding if mode == "nearest" else ""
-    )
+    y = op.image.resize2d(x, shape_expr(out[-2:]), None, "NCHW", method, how, rounding if mode == "nearest" else "")
     return op.reshape(view.emit(y), shape_expr(out)) if joined else y
 
 
-def _agrees(extent: Dim, size: Dim, ratio: float) -> bool:
-    return not isinstance(extent, int) or extent * ratio == size
+def _is_multiple(extent: Dim, size: Dim) -> bool:
+    return isinstance(extent, int) and isinstance(size, int) and extent > 0 and size % extent == 0
+
+
+def _agrees(extent: Dim, size: Dim, ratio: float | None) -> bool:
+    return ratio is None or not isinstance(extent, int) or extent * ratio == size
 
 
 def _resize_by_gather(
@@ -183,7 +197,9 @@ def _resize_by_gather(
             continue
         size, extent = out[axis], dims[axis]
         if not isinstance(size, int) or not isinstance(extent, int):
-            view.refuse(f'its mode "{mode}" over a dimension of symbolic extent needs coordinates that are not known at import')
+            view.refuse(
+                f'its mode "{mode}" over a dimension of symbolic extent needs coordinates that are not known at import'
+            )
         centres = source_positions(extent, size, ratios[axis], how)
         if mode == "nearest":
             x = view.emit(op.take(x, constant(nearest_sources(centres, extent, rounding)), axis, mode="wrap"))
@@ -225,16 +241,18 @@ def source_positions(extent: int, size: int, ratio: float | None, how: str) -> n
 
 def nearest_sources(positions: np.ndarray, extent: int, rounding: str) -> np.ndarray:
     """Index of the source that each position takes."""
-    round_to = {
-        "round_prefer_floor": lambda p: np.ceil(p - 0.5),
-        "round_prefer_ceil": lambda p: np.floor(p + 0.5),
-        "floor": np.floor,
-        "ceil": np.ceil,
+    rounded = {
+        "round_prefer_floor": np.ceil(positions - 0.5),
+        "round_prefer_ceil": np.floor(positions + 0.5),
+        "floor": np.floor(positions),
+        "ceil": np.ceil(positions),
     }[rounding]
-    return np.clip(round_to(positions), 0, extent - 1).astype(np.int64)
+    return np.clip(rounded, 0, extent - 1).astype(np.int64)
 
 
-def interpolation_matrix(positions: np.ndarray, extent: int, mode: str, coefficient: float, exclude_outside: bool) -> np.ndarray:
+def interpolation_matrix(
+    positions: np.ndarray, extent: int, mode: str, coefficient: float, exclude_outside: bool
+) -> np.ndarray:
     """Weights [result, source] of linear or cubic interpolation; sources outside count as the edge."""
     matrix = np.zeros((len(positions), extent))
     reach = 1 if mode == "linear" else 2
@@ -256,5 +274,3 @@ def _kernel(distance: float, mode: str, a: float) -> float:
     if distance <= 1:
         return ((a + 2) * distance - (a + 3)) * distance * distance + 1
     return ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a if distance < 2 else 0.0
-
-

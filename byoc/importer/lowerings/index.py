@@ -128,9 +128,9 @@ def _eye_like(view: NodeView) -> Value:
 @lowers("Range")
 def _range(view: NodeView) -> Value:
     dtype = view.dtype(0)
-    bounds = [view.elements(index) for index in range(3)]
-    if all(bound is not None for bound in bounds) and "int" in dtype:
-        start, limit, delta = (bound[0] for bound in bounds)
+    bounds = [elements[0] for elements in map(view.elements, range(3)) if elements is not None]
+    if len(bounds) == 3 and "int" in dtype:
+        start, limit, delta = bounds
         if isinstance(delta, int) and delta:
             steps = view.extents.simplify(limit - start if delta > 0 else start - limit)
             count = view.extents.simplify((steps + (abs(delta) - 1)) // abs(delta)) if abs(delta) > 1 else steps

@@ -23,9 +23,9 @@ def _batch_norm(view: NodeView) -> Results:
         view.refuse("it normalises each position by itself (spatial=0)")
     dtype, epsilon = view.dtype(0), view.attribute("epsilon", 1e-5)
     wide = "float32" if dtype in ("float16", "bfloat16") else dtype
-    known = [view.known(index) for index in range(1, 5)]
-    if wide != dtype and all(array is not None for array in known):
-        return [_scale_and_shift(view, [array.astype(np.float32) for array in known], epsilon)]
+    known = [array.astype(np.float32) for array in map(view.known, range(1, 5)) if array is not None]
+    if wide != dtype and len(known) == 4:
+        return [_scale_and_shift(view, known, epsilon)]
     tensors = [_as(view, view.tensor(index), view.dtype(index), wide) for index in range(5)]
     result = view.emit(op.nn.batch_norm(*tensors, axis=1, epsilon=epsilon, training=False))
     return [_as(view, view.emit(relax.TupleGetItem(result, 0)), wide, dtype)]
@@ -87,7 +87,12 @@ def _rms_norm(view: NodeView) -> Value:
     wide = "float32" if view.attribute("stash_type", 1) == 1 and dtype != "float64" else dtype
     x = _as(view, view.tensor(0), dtype, wide)
     if view.rank(1) == 1 and first == len(dims) - 1 and view.extents.equal(view.shape(1)[0], dims[-1]):
-        return _as(view, view.emit(op.nn.rms_norm(x, _as(view, view.tensor(1), view.dtype(1), wide), [-1], epsilon)), wide, dtype)
+        return _as(
+            view,
+            view.emit(op.nn.rms_norm(x, _as(view, view.tensor(1), view.dtype(1), wide), [-1], epsilon)),
+            wide,
+            dtype,
+        )
     square = op.mean(op.multiply(x, x), list(range(first, len(dims))), keepdims=True)
     normal = view.emit(op.divide(x, op.sqrt(op.add(square, relax.const(epsilon, wide)))))
     return op.multiply(_as(view, normal, wide, dtype), _as(view, view.tensor(1), view.dtype(1), dtype))
@@ -125,7 +130,11 @@ def _per_channel(view: NodeView, index: int, channels: int, wide: str) -> relax.
     count = view.shape(index)[0]
     if view.extents.equal(count, channels):
         return values
-    return view.emit(op.repeat(values, channels // count, 0)) if isinstance(count, int) else view.refuse("its scale has a symbolic shape")
+    return (
+        view.emit(op.repeat(values, channels // count, 0))
+        if isinstance(count, int)
+        else view.refuse("its scale has a symbolic shape")
+    )
 
 
 @lowers("LRN")
@@ -194,6 +203,10 @@ def _embed_layer_norm(view: NodeView) -> Results:
     y = op.nn.layer_norm(total, view.tensor(5), view.tensor(6), [-1], view.attribute("epsilon", 1e-12))
     counts = None
     if view.uses(1):
-        counts = op.sum(view.tensor(7), [1]) if view.has(7) else op.full(shape_expr([batch]), relax.const(0, "int32"), "int32")
+        counts = (
+            op.sum(view.tensor(7), [1])
+            if view.has(7)
+            else op.full(shape_expr([batch]), relax.const(0, "int32"), "int32")
+        )
     view.mark_read("mask_index_type")
     return [y, counts, total]

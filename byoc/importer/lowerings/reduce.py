@@ -52,7 +52,13 @@ def _reduce(view: NodeView) -> Value:
     over = sorted({view.axis(axis, rank) for axis in axes}) if axes else list(range(rank))
     _check_not_empty(view, kind, over)
     x = view.tensor(0)
-    wide = "int32" if dtype == "bool" else "float64" if kind in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean") and "int" in dtype else dtype
+    wide = (
+        "int32"
+        if dtype == "bool"
+        else "float64"
+        if kind in ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean") and "int" in dtype
+        else dtype
+    )
     x = x if wide == dtype else view.emit(op.astype(x, wide))
     result = view.emit(_REDUCTIONS[kind](x, over, keep))
     return result if wide == dtype else op.astype(result, dtype)
@@ -60,7 +66,9 @@ def _reduce(view: NodeView) -> Value:
 
 def _check_not_empty(view: NodeView, kind: str, axes: list[int]) -> None:
     dims = view.builder.shape_of(view.value(0)) or []
-    if kind in ("ReduceMax", "ReduceMin", "ReduceMean", "ReduceLogSumExp") and any(isinstance(dims[a], int) and dims[a] == 0 for a in axes if dims):
+    if kind in ("ReduceMax", "ReduceMin", "ReduceMean", "ReduceLogSumExp") and any(
+        isinstance(dims[a], int) and dims[a] == 0 for a in axes if dims
+    ):
         view.refuse(f"it reduces a dimension without elements (input shape {dims})")
 
 
@@ -122,7 +130,9 @@ def _one_hot(view: NodeView) -> Value:
     if not view.dtype(0).startswith("int"):
         indices = view.emit(op.astype(indices, "int64"))
     dtype = view.builder.dtype_of(indices)
-    indices = view.emit(op.where(op.less(indices, relax.const(0, dtype)), op.add(indices, relax.const(depth, dtype)), indices))
+    indices = view.emit(
+        op.where(op.less(indices, relax.const(0, dtype)), op.add(indices, relax.const(depth, dtype)), indices)
+    )
     shape = [1] * rank
     shape[axis] = depth
     hits = op.equal(op.expand_dims(indices, axis), constant(np.arange(depth).reshape(shape).astype(dtype)))
@@ -130,7 +140,9 @@ def _one_hot(view: NodeView) -> Value:
     if values is not None:
         off, on = (constant(v) for v in values)
     else:
-        off, on = (view.emit(op.take(view.tensor(2), relax.const(place, "int64"), axis=0, mode="wrap")) for place in (0, 1))
+        off, on = (
+            view.emit(op.take(view.tensor(2), relax.const(place, "int64"), axis=0, mode="wrap")) for place in (0, 1)
+        )
     return op.where(hits, on, off)
 
 

@@ -1,4 +1,4 @@
-"""Reshape and its kin, slices and joins: arguments may be constant, symbolic, or (where TVM can) computed at run time."""
+"""Reshape and its kin, slices and joins; arguments may be constant, symbolic, or mostly computed at run time too."""
 
 from __future__ import annotations
 
@@ -70,13 +70,16 @@ def _complete(view: NodeView, dims: list[Dim], known: list[Dim] | None) -> list[
             view.refuse(f"it reshapes {_show(known)} to {_show(dims)}, which holds another number of elements")
         return shape_expr(dims)
     if known is None:
-        return [d if not isinstance(d, int) else d for d in dims]
-    total, others = view.extents.product(known), view.extents.product([d for d in dims if not (isinstance(d, int) and d == -1)])
+        return dims
+    total = view.extents.product(known)
+    others = view.extents.product([dim for axis, dim in enumerate(dims) if axis != free[0]])
     if isinstance(others, int) and others == 0:
         view.refuse(f"its shape {dims} leaves a dimension open beside one of extent 0")
     if isinstance(total, int) and isinstance(others, int) and total % others:
         view.refuse(f"it reshapes {_show(known)} to {_show(dims)}, which holds another number of elements")
-    dims[free[0]] = view.extents.simplify(tirx.floordiv(total, others) if not isinstance(total, int) or not isinstance(others, int) else total // others)
+    dims[free[0]] = view.extents.simplify(
+        tirx.floordiv(total, others) if not isinstance(total, int) or not isinstance(others, int) else total // others
+    )
     return shape_expr(dims)
 
 
@@ -135,7 +138,11 @@ def _concat(view: NodeView) -> Value:
     rank = view.rank(0)
     axis = view.axis(view.attribute("axis", 1), rank)
     shapes = [view.builder.shape_of(view.value(index)) for index in range(len(view.inputs))]
-    parts = [index for index, shape in enumerate(shapes) if shape is None or not (isinstance(shape[axis], int) and shape[axis] == 0)]
+    parts = [
+        index
+        for index, shape in enumerate(shapes)
+        if shape is None or not (isinstance(shape[axis], int) and shape[axis] == 0)
+    ]
     if len(parts) <= 1:
         return view.value(parts[0] if parts else 0)
     return relax.op.concat([view.tensor(index) for index in parts], axis=axis)
@@ -172,7 +179,14 @@ def _split_by_slices(view: NodeView, axis: int, sizes: list[int]) -> list[Value 
         elif size == 0:
             if not all(isinstance(dim, int) for dim in shape):
                 view.refuse("one of its parts is empty, and its input has symbolic dimensions")
-            results.append(Known(np.zeros([0 if a == axis else int(d) for a, d in enumerate(shape)], view.builder.numpy_dtype_of(view.value(0)))))
+            results.append(
+                Known(
+                    np.zeros(
+                        [0 if a == axis else int(d) for a, d in enumerate(shape)],
+                        view.builder.numpy_dtype_of(view.value(0)),
+                    )
+                )
+            )
         else:
             results.append(view.emit(relax.op.strided_slice(view.tensor(0), [axis], [start], [start + size])))
         start += size
@@ -204,7 +218,11 @@ def _joint(view: NodeView, mine: Dim, yours: Dim) -> Dim:
         return mine
     if view.extents.equal(mine, yours) is False and isinstance(mine, int) and isinstance(yours, int):
         view.refuse(f"it broadcasts extent {mine} to {yours}")
-    return mine if isinstance(yours, tvm.ir.Expr) and isinstance(mine, int) else (yours if isinstance(yours, int) else mine)
+    return (
+        mine
+        if isinstance(yours, tvm.ir.Expr) and isinstance(mine, int)
+        else (yours if isinstance(yours, int) else mine)
+    )
 
 
 @lowers("ConstantOfShape")
@@ -223,8 +241,12 @@ def _tile(view: NodeView) -> Value:
         return relax.op.tile(view.tensor(0), counts)
     dims = view.shape(0)
     spread = view.emit(relax.op.reshape(view.tensor(0), shape_expr([d for dim in dims for d in (1, dim)])))
-    full = view.emit(relax.op.broadcast_to(spread, shape_expr([d for c, dim in zip(counts, dims, strict=True) for d in (c, dim)])))
-    return relax.op.reshape(full, shape_expr([view.extents.product([c, dim]) for c, dim in zip(counts, dims, strict=True)]))
+    full = view.emit(
+        relax.op.broadcast_to(spread, shape_expr([d for c, dim in zip(counts, dims, strict=True) for d in (c, dim)]))
+    )
+    return relax.op.reshape(
+        full, shape_expr([view.extents.product([c, dim]) for c, dim in zip(counts, dims, strict=True)])
+    )
 
 
 @lowers("Slice")
@@ -244,21 +266,31 @@ def _slice(view: NodeView) -> Value:
     dims = view.shape(0)
     tensor = view.value(0)
     forward = [place for place, step in enumerate(steps) if step > 0]
-    bounds = {place: _forward_bounds(view, dims[axes[place]], starts[place], ends[place]) for place in forward}
-    if any(bound is None for bound in bounds.values()):
-        return _slice_at_run_time(view)
+    bounds: dict[int, tuple[Dim, Dim]] = {}
+    for place in forward:
+        bound = _forward_bounds(view, dims[axes[place]], starts[place], ends[place])
+        if bound is None:
+            return _slice_at_run_time(view)
+        bounds[place] = bound
     cut = [place for place in forward if not _is_whole(view, dims[axes[place]], *bounds[place], steps[place])]
     if cut:
         first, last = ([_prim(bounds[place][side]) for place in cut] for side in (0, 1))
         tensor = view.emit(
             relax.op.strided_slice(
-                view.builder.as_tensor(tensor), [axes[p] for p in cut], first, last, [steps[p] for p in cut], assume_inbound=True
+                view.builder.as_tensor(tensor),
+                [axes[p] for p in cut],
+                first,
+                last,
+                [steps[p] for p in cut],
+                assume_inbound=True,
             )
         )
     for place, step in enumerate(steps):
         if step < 0:
             bound = (starts[place], ends[place])
-            tensor = view.emit(_backward_slice(view, view.builder.as_tensor(tensor), axes[place], dims[axes[place]], bound, step))
+            tensor = view.emit(
+                _backward_slice(view, view.builder.as_tensor(tensor), axes[place], dims[axes[place]], bound, step)
+            )
     return tensor
 
 
@@ -305,20 +337,29 @@ def _clamp(view: NodeView, extent: Dim, value: Dim) -> Dim:
     return value
 
 
-def _backward_slice(view: NodeView, tensor: relax.Expr, axis: int, extent: Dim, bounds: tuple[Dim, Dim], step: int) -> relax.Expr:
+def _backward_slice(
+    view: NodeView, tensor: relax.Expr, axis: int, extent: Dim, bounds: tuple[Dim, Dim], step: int
+) -> relax.Expr:
     """One dimension, walked backwards."""
     start, end = bounds
     if isinstance(extent, int) and isinstance(start, int) and isinstance(end, int):
         first, last, _ = slice(start, end, step).indices(extent)
         last = last if last >= 0 else -extent - 1
         return relax.op.strided_slice(tensor, [axis], [first], [last], [step])
-    whole = isinstance(start, int) and isinstance(end, int) and (start == -1 or start >= INT64_MAX // 2) and end <= -(INT64_MAX // 2)
+    whole = (
+        isinstance(start, int)
+        and isinstance(end, int)
+        and (start == -1 or start >= INT64_MAX // 2)
+        and end <= -(INT64_MAX // 2)
+    )
     if not whole:
         view.refuse(f"it walks a dimension of symbolic extent {extent} backwards from {start} to {end}")
     flipped = relax.op.flip(tensor, axis)
     if step == -1:
         return flipped
-    return relax.op.strided_slice(view.emit(flipped), [axis], [0], [relax.prim_value(extent)], [-step], assume_inbound=True)
+    return relax.op.strided_slice(
+        view.emit(flipped), [axis], [0], [relax.prim_value(extent)], [-step], assume_inbound=True
+    )
 
 
 def _slice_at_run_time(view: NodeView) -> Value:

@@ -2,5 +2,5 @@
 
 from byoc.importer.stock import stock
 
-for _operator in """Compress Unique QuantizeLinear DequantizeLinear DynamicQuantizeLinear""".split():
+for _operator in ["Compress", "Unique", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"]:
     stock(_operator)
