@@ -1,6 +1,6 @@
 """How long planning takes as graphs grow: import, canonical form, and planning proper, for 1,000 to 50,000 ops.
 
-    python benchmarks/planning.py [--ops 1000 10000 50000] [--targets null,csource]
+python benchmarks/planning.py [--ops 1000 10000 50000] [--targets null,csource]
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def main() -> None:
         for policy in ("priority", "cost"):
             count, prepare, planning, plan = measure(ops, arguments.targets.split(","), policy)
             partitions = sum(len(f.partitions) for f in plan.functions)
-            print(f"{count:7} {policy:>9} {prepare:10.2f} {planning:7.2f} {planning / count * 1e6:6.0f} {partitions:10}")
+            print(
+                f"{count:7} {policy:>9} {prepare:10.2f} {planning:7.2f} {planning / count * 1e6:6.0f} {partitions:10}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bring your own codegen: partition a model, give each part to its codegen, compile the rest with TVM, run one artifact.
+"""Bring your own codegen: cut a model, give each part to its codegen, compile the rest with TVM, run one artifact.
 
 Names are loaded when first used, so that loading an artifact does not import a compiler.
 """

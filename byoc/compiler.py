@@ -12,10 +12,18 @@ from typing import Any
 import numpy as np
 
 import byoc
-from byoc.artifact import Artifact, CodegenRecord, EntryFunction, Manifest, OpenedArtifact, PartitionRecord, WeightStore
-from byoc.artifact import open_artifact
+from byoc.artifact import (
+    Artifact,
+    CodegenRecord,
+    EntryFunction,
+    Manifest,
+    OpenedArtifact,
+    PartitionRecord,
+    WeightStore,
+    open_artifact,
+)
 from byoc.cache import Cache
-from byoc.codegen import PyFunc, RuntimeModule
+from byoc.codegen import CSource, PyFunc, RuntimeModule
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
 from byoc.errors import PlanError, UsageError
 from byoc.host.pipeline import compile_host, host_target
@@ -101,7 +109,9 @@ def _require_same_model(plan: Plan, prepared: PreparedModel, mark: str, targets:
             for part in function.partitions:
                 unknown = {c.pattern for c in part.composites if part.target == use.name} - set(target.patterns)
                 if unknown:
-                    raise PlanError(f'the plan uses the pattern "{min(unknown)}" that codegen "{use.name}" does not have')
+                    raise PlanError(
+                        f'the plan uses the pattern "{min(unknown)}" that codegen "{use.name}" does not have'
+                    )
 
 
 def compile(
@@ -190,9 +200,7 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
     with work_folder() as name:
         folder = Path(name)
         compiler = CCompiler(folder, mcpu)
-        lowered = lower(
-            prepared.module, prepared.graphs, plan, by_name, compiler, on_fail=on_fail, progress=report
-        )
+        lowered = lower(prepared.module, prepared.graphs, plan, by_name, compiler, on_fail=on_fail, progress=report)
         weights = WeightStore()
         module, lifted = call_externally(lowered.module, lowered.compiled, weights.add)
         report("host", 0, 1)
@@ -205,11 +213,11 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
         objects = [c.object_file for c in lowered.compiled.values() if c.object_file]
         objects += [o for t in used for o in compiler.compile_device_sources(t.codegen)]
         libraries = [x for t in used for x in t.codegen.libraries]
-        libraries += [x for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule) for x in c.emitted.libraries]
-        library = link(executable, objects, list(dict.fromkeys(libraries)), folder)
-        promised = [
-            (s, c.target.name) for s, c in lowered.compiled.items() if not isinstance(c.emitted, PyFunc)
+        libraries += [
+            x for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule) for x in c.emitted.libraries
         ]
+        library = link(executable, objects, list(dict.fromkeys(libraries)), folder)
+        promised = [(s, c.target.name) for s, c in lowered.compiled.items() if not isinstance(c.emitted, PyFunc)]
         check_symbols(library, promised)
     return _artifact(lowered, prepared, used, weights, lifted, library, mcpu)
 
@@ -224,9 +232,7 @@ def _artifact(
     mcpu: str,
 ) -> Artifact:
     partitions = tuple(_partition_record(s, c, weights) for s, c in lowered.compiled.items())
-    entries = tuple(
-        EntryFunction(n, s.inputs, s.outputs, lifted.get(n, ())) for n, s in prepared.signatures.items()
-    )
+    entries = tuple(EntryFunction(n, s.inputs, s.outputs, lifted.get(n, ())) for n, s in prepared.signatures.items())
     manifest = Manifest(
         byoc_version=byoc.__version__,
         tvm_version=TVM_VERSION,
@@ -238,11 +244,12 @@ def _artifact(
         entry_functions=entries,
         partitions=partitions,
     )
-    sources = {f"{s}.{'cc' if c.emitted.language == 'c++' else 'c'}": c.emitted.code
-               for s, c in lowered.compiled.items() if hasattr(c.emitted, "code")}  # fmt: skip
-    functions = {
-        s: _on_numpy(c.emitted.function) for s, c in lowered.compiled.items() if isinstance(c.emitted, PyFunc)
+    sources = {
+        f"{symbol}.{'cc' if c.emitted.language == 'c++' else 'c'}": c.emitted.code
+        for symbol, c in lowered.compiled.items()
+        if isinstance(c.emitted, CSource)
     }
+    functions = {s: _on_numpy(c.emitted.function) for s, c in lowered.compiled.items() if isinstance(c.emitted, PyFunc)}
     return Artifact(manifest, lowered.plan.to_json(), library, weights, functions, sources)
 
 

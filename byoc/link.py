@@ -34,7 +34,11 @@ def link(executable: Any, objects: Sequence[str], libraries: Sequence[str], fold
 def linker_complaint(error: BaseException) -> str:
     """The line of a failed link that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if "undefined reference" in line or "cannot find" in line or "multiple definition" in line]
+    told = [
+        line
+        for line in lines
+        if "undefined reference" in line or "cannot find" in line or "multiple definition" in line
+    ]
     return told[0] if told else first_line(error)
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from byoc.codegen import guilty_line
 from byoc.compat import check_versions
 from byoc.dim import dim_of
 from byoc.errors import CheckError, UnsupportedModelError
-from byoc.codegen import guilty_line
 from byoc.graph import Graph
 from byoc.importer import import_model
 from byoc.importer.origin import keep_origins

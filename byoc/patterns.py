@@ -281,9 +281,11 @@ def _match_op(
 
 
 def _restore(found: tuple[Captures, dict[int, Node]], saved: tuple[Captures, dict[int, Node]]) -> None:
-    for live, old in zip(found, saved, strict=True):
-        live.clear()
-        live.update(old)  # type: ignore[arg-type]
+    captures, nodes = found
+    captures.clear()
+    captures.update(saved[0])
+    nodes.clear()
+    nodes.update(saved[1])
 
 
 def _describe(value: Value) -> str:

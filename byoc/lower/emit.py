@@ -16,8 +16,7 @@ from byoc.lower.compile_c import CCompiler
 from byoc.lower.outline import SYMBOL, outline
 from byoc.lower.partition_function import PartitionFunction
 from byoc.partitioner.match import find_matches
-from byoc.partitioner.plan import HOST, Composite, FunctionPlan, Partition, Verdict, check_consistency
-from byoc.partitioner.plan import Plan
+from byoc.partitioner.plan import HOST, Composite, FunctionPlan, Partition, Plan, Verdict, check_consistency
 from byoc.partitioner.prune import boundary_of
 from byoc.partitioner.target import Target
 from byoc.patterns import match_at
@@ -72,7 +71,9 @@ def lower(
     while True:
         outlined = outline(module, graphs, plan.functions)
         functions = {
-            str(f.attrs[SYMBOL]): f for v, f in outlined.functions_items() if f.attrs is not None and "Codegen" in f.attrs
+            str(f.attrs[SYMBOL]): f
+            for v, f in outlined.functions_items()
+            if f.attrs is not None and "Codegen" in f.attrs
         }
         refused: dict[str, Reject] = {}
         wanted = [(fn, p) for fn in plan.functions for p in fn.partitions]
@@ -139,9 +140,7 @@ def _first_node(view: PartitionFunction) -> str:
     return view.matches[0].root.node or view.matches[0].root.op
 
 
-def partition_function(
-    function: Any, entry: str, partition: Partition, target: Target
-) -> PartitionFunction | Reject:
+def partition_function(function: Any, entry: str, partition: Partition, target: Target) -> PartitionFunction | Reject:
     """The view of a partition that `emit` gets.  Raises :class:`CheckError` when `optimize` misbehaves."""
     try:
         optimized = target.codegen.optimize(function)
@@ -150,12 +149,13 @@ def partition_function(
             f'codegen "{target.name}": optimize raised {type(error).__name__}: {error}', f"at {guilty_line(error)}"
         ) from error
     graph = graph_of(partition.symbol, optimized)
-    if optimized is function or len(graph.nodes) == len(partition.ops) and optimized.same_as(function):
+    if optimized is function or (len(graph.nodes) == len(partition.ops) and optimized.same_as(function)):
         matches = _matches_of_plan(graph, partition, target)
     else:
-        matches = _matches_anew(graph, target)
-        if isinstance(matches, Reject):
-            return matches
+        anew = _matches_anew(graph, target)
+        if isinstance(anew, Reject):
+            return anew
+        matches = anew
     shape_args: tuple[str, ...] = ()
     if optimized.params and str(optimized.params[-1].name) == "shape_args":
         shape_args = tuple(str(d.name) for d in optimized.params[-1].ty.values)

@@ -84,7 +84,11 @@ class _Rewriter:
         emitted = self.compiled[symbol].emitted
         workspace = 0 if isinstance(emitted, PyFunc) else emitted.workspace
         if isinstance(workspace, int) and workspace == 0:
-            return [relax.VarBinding(variable, relax.call_dps_packed(symbol, args, out_ty=fields if len(fields) > 1 else fields[0]))]
+            return [
+                relax.VarBinding(
+                    variable, relax.call_dps_packed(symbol, args, out_ty=fields if len(fields) > 1 else fields[0])
+                )
+            ]
         size = workspace
         if isinstance(workspace, Dim):
             size = substitute(workspace.expr, _callers_symbols(self.compiled[symbol], args))

@@ -211,7 +211,9 @@ class _Outliner:
         outputs = []
         for binding in list(bindings):
             variable = binding.var
-            if isinstance(variable, relax.DataflowVar) and self.readers.get(variable, 0) <= read_inside.get(variable, 0):
+            if isinstance(variable, relax.DataflowVar) and self.readers.get(variable, 0) <= read_inside.get(
+                variable, 0
+            ):
                 continue
             if isinstance(variable.ty, relax.TupleType):
                 fields = [relax.DataflowVar(f"{variable.name}_{k}", ty) for k, ty in enumerate(variable.ty.fields)]

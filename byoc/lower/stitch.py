@@ -138,9 +138,64 @@ def name_values(partition: PartitionFunction, source: Source) -> None:
 
 
 _RESERVED = frozenset(
-    """auto break case char const continue default do double else enum extern float for goto if inline int long register
-    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main exp log pow
-    sqrt floor ceil round abs div sin cos tan erf tanh fmax fmin y0 y1 j0 j1 gamma""".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "main",
+        "exp",
+        "log",
+        "pow",
+        "sqrt",
+        "floor",
+        "ceil",
+        "round",
+        "abs",
+        "div",
+        "sin",
+        "cos",
+        "tan",
+        "erf",
+        "tanh",
+        "fmax",
+        "fmin",
+        "y0",
+        "y1",
+        "j0",
+        "j1",
+        "gamma",
+    ]
 )
 
 
@@ -171,9 +226,7 @@ def _requests(partition: PartitionFunction, source: Source) -> list[Request]:
     return requests + [Request(name, nbytes, step, step) for name, nbytes, step in source.scratches]
 
 
-def _function(
-    partition: PartitionFunction, source: Source, bodies: list[tuple[Match, str]], plan: BufferPlan
-) -> str:
+def _function(partition: PartitionFunction, source: Source, bodies: list[tuple[Match, str]], plan: BufferPlan) -> str:
     inputs, outputs = len(partition.inputs), len(partition.outputs)
     shape_args = 1 if partition.shape_args else 0
     has_workspace = not (isinstance(plan.nbytes, int) and plan.nbytes == 0)
@@ -216,8 +269,9 @@ def symbol_sources(partition: PartitionFunction) -> list[tuple[str, str]]:
 def _workspace_pointers(partition: PartitionFunction, source: Source, plan: BufferPlan) -> list[str]:
     types = {v.c_name: c_type(v.dtype) for m in partition.matches for v in m.outs}
     lines = [
-        f"  {types.get(str(key), 'char')} *{key} = ({types.get(str(key), 'char')} *)(workspace + {offset}); (void){key};"
+        f"  {kind} *{key} = ({kind} *)(workspace + {offset}); (void){key};"
         for key, offset in plan.static.items()
+        for kind in [types.get(str(key), "char")]
     ]
     if plan.symbolic:
         lines.append(f"  char *slot = byoc_align(workspace + {plan.static_bytes});")

@@ -84,9 +84,7 @@ def assign_by_cost(
     return _assignment(chosen)
 
 
-def _start(
-    graph: Graph, matches: Sequence[TargetMatches], constraints: Constraints, names: Sequence[str]
-) -> list[int]:
+def _start(graph: Graph, matches: Sequence[TargetMatches], constraints: Constraints, names: Sequence[str]) -> list[int]:
     """All on the host, but for the composites that pins force onto a target."""
     labels = [0] * len(graph.nodes)
     for number, found in enumerate(matches, start=1):

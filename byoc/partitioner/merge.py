@@ -55,9 +55,7 @@ class _Units:
         self.members = [members[u] for u in order]
         self.composite = [u if u < len(assignment.composites) else -1 for u in order]
         self.unit_of = {op: u for u, ops in enumerate(self.members) for op in ops}
-        self.key = [
-            (assignment.owners.get(ops[-1], "host"), graph.nodes[ops[-1]].block) for ops in self.members
-        ]
+        self.key = [(assignment.owners.get(ops[-1], "host"), graph.nodes[ops[-1]].block) for ops in self.members]
         self.producers: list[list[int]] = [[] for _ in self.members]
         for u, ops in enumerate(self.members):
             seen = {self.unit_of[p] for op in ops for p in graph.producers(op)} - {u}
@@ -182,7 +180,7 @@ class _Condensed:
         groups = []
         for g in owned:
             ops = sorted(op for u in self.members[g] for op in self.units.members[u])
-            composites = tuple(sorted((self.units.composite[u] for u in self.members[g])))
+            composites = tuple(sorted(self.units.composite[u] for u in self.members[g]))
             groups.append(Group(self.units.key[self.members[g][0]][0], composites, tuple(ops)))
         apart: dict[int, set[int]] = {}
         for a, b in self.apart:

@@ -54,9 +54,7 @@ def label(costs: Sequence[Sequence[float]], edges: Sequence[Edge], start: Sequen
 
 def energy(costs: Sequence[Sequence[float]], edges: Sequence[Edge], labels: Sequence[int]) -> float:
     """Total cost of a labelling."""
-    return sum(c[x] for c, x in zip(costs, labels, strict=True)) + sum(
-        e.cost(labels[e.a], labels[e.b]) for e in edges
-    )
+    return sum(c[x] for c, x in zip(costs, labels, strict=True)) + sum(e.cost(labels[e.a], labels[e.b]) for e in edges)
 
 
 def _expand(costs: Sequence[Sequence[float]], edges: Sequence[Edge], labels: Sequence[int], alpha: int) -> list[int]:

@@ -7,7 +7,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from byoc.errors import PlanError
@@ -243,7 +243,7 @@ def _plain(thing: Any) -> Any:
     return thing
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 

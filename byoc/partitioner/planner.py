@@ -143,7 +143,8 @@ class _FunctionPlanner:
         for index, group in enumerate(merged.groups):
             boundary = boundary_of(graph, group.ops, self.settings.nominal_dim)
             composites = tuple(
-                Composite(c.match.pattern, c.ops, c.root) for _, c in (assignment.composites[k] for k in group.composites)
+                Composite(c.match.pattern, c.ops, c.root)
+                for _, c in (assignment.composites[k] for k in group.composites)
             )
             symbol = re.sub(r"\W", "_", f"{group.owner}_{graph.name}_{index}")
             partitions.append(
@@ -182,7 +183,13 @@ class _FunctionPlanner:
                 node = self.planned.graph.nodes[i]
                 pin = self.planned.constraints.pins.get(i)
                 if pin is not None and pin != found.target.name:
-                    return Verdict(found.target.name, False, "pin", f"{node.node or node.op} beside it is pinned to {pin}", candidate)
+                    return Verdict(
+                        found.target.name,
+                        False,
+                        "pin",
+                        f"{node.node or node.op} beside it is pinned to {pin}",
+                        candidate,
+                    )
                 if i in owners:
                     reason = f"{node.node or node.op} beside it belongs to {owners[i]} ({self._patterns[i]})"
                     return Verdict(found.target.name, False, "claimed", reason, candidate)
@@ -227,5 +234,3 @@ def fingerprint(graphs: Sequence[Graph]) -> str:
             digest.update(f"{node.op} {node.node} {inputs} {outputs} {attrs}\n".encode())
         digest.update(f"results {sorted(graph.results)}\n".encode())
     return digest.hexdigest()
-
-

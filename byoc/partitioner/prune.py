@@ -82,7 +82,10 @@ def prune(
             if not reason and (settings.min_saving > 0 or settings.max_partitions is not None):
                 saving = saving_of(planned.graph, group, planned.assignment, targets[group.owner], model)
                 if settings.min_saving > 0 and saving < settings.min_saving:
-                    reason = ("prune", f"its partition would save {saving:.3g} s, less than min_saving={settings.min_saving:g}")
+                    reason = (
+                        "prune",
+                        f"its partition would save {saving:.3g} s, less than min_saving={settings.min_saving:g}",
+                    )
             if reason:
                 _drop(dropped[f], group, *reason)
             else:
@@ -106,7 +109,8 @@ def _considered(functions: Sequence[Planned]) -> int:
 def _too_small(planned: Planned, g: int, group: Group, settings: Settings) -> tuple[str, str] | None:
     if len(group.ops) >= settings.min_ops:
         return None
-    text = f"its partition would have {len(group.ops)} op{'s' * (len(group.ops) != 1)}, fewer than min_ops={settings.min_ops}"
+    count = len(group.ops)
+    text = f"its partition would have {count} op{'s' * (count != 1)}, fewer than min_ops={settings.min_ops}"
     apart = planned.merged.kept_apart.get(g)
     if not apart:
         return "prune", text

@@ -86,7 +86,10 @@ class _BatchNormFolder:
         if weight is None and origin is not None:
             value = with_origin(value, origin)
         added = relax.op.add(scaled, relax.const(shift.reshape(shape).astype(dtype)))
-        return [relax.VarBinding(scaled, value), relax.VarBinding(binding.var, with_origin(added, origin) if origin else added)]
+        return [
+            relax.VarBinding(scaled, value),
+            relax.VarBinding(binding.var, with_origin(added, origin) if origin else added),
+        ]
 
     def _weight(self, data: Any, axis: int) -> tuple[Any, int] | None:
         """The convolution that computes `data` and the output channels' axis in its weight, if it can be scaled."""
@@ -107,7 +110,9 @@ class _BatchNormFolder:
 
 
 def _scale_and_shift(value: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    is_norm = isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name == "relax.nn.batch_norm"
+    is_norm = (
+        isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name == "relax.nn.batch_norm"
+    )
     if not is_norm or not all(isinstance(a, tvm.ir.GenericConst) for a in value.args[1:]):
         return None
     if not isinstance(value.args[0].ty.shape, relax.ShapeExpr):

@@ -50,15 +50,11 @@ def _accepted(module: tvm.IRModule, target: Target, entries: list[str]) -> set[t
     return accepted
 
 
-def _convert(
-    module: tvm.IRModule, target: Target, entries: list[str], accepted: set[tuple[str, int]]
-) -> tvm.IRModule:
+def _convert(module: tvm.IRModule, target: Target, entries: list[str], accepted: set[tuple[str, int]]) -> tvm.IRModule:
     desired = _desired(target)
     chosen: list[Any] = []
     for name, function in entry_functions(module).items():
-        calls = [
-            n.ref.binding.value for n in graph_of(name, function).nodes if f"relax.{n.op}" in desired
-        ]
+        calls = [n.ref.binding.value for n in graph_of(name, function).nodes if f"relax.{n.op}" in desired]
         chosen += [call for k, call in enumerate(calls) if (name, k) in accepted]
 
     def layout_of(call: Any) -> dict[str, list[str]]:
@@ -90,7 +86,9 @@ class _Canceller:
         if axes == tuple(range(len(axes))):
             return [relax.VarBinding(binding.var, source)]
         call = relax.op.permute_dims(source, list(axes))
-        return [relax.VarBinding(binding.var, relax.Call(call.op, call.args, call.attrs, call.ty_args, span=value.span))]
+        return [
+            relax.VarBinding(binding.var, relax.Call(call.op, call.args, call.attrs, call.ty_args, span=value.span))
+        ]
 
 
 def _axes(call: Any) -> tuple[int, ...]:

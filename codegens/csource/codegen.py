@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from byoc import Codegen, Match, Option, Peaks, register_codegen
 from byoc_codegens.csource import conv, conv_transpose, matmul, pool
 from byoc_codegens.csource.family import kernels_by_pattern
 from byoc_codegens.csource.single_ops import SINGLE_OPS
+
+from byoc import Codegen, Match, Option, Peaks, register_codegen
 
 # Families whose patterns span several ops stand before those whose patterns are single ops.
 FAMILIES: tuple[Any, ...] = (
@@ -25,9 +26,7 @@ KERNELS = kernels_by_pattern(family.KERNELS for family in FAMILIES)
 class CSourceCodegen(Codegen):
     """Readable C99 for the CPU: register-tiled, vectorised, parallel, without dependencies."""
 
-    patterns: ClassVar[dict[str, Any]] = {
-        name: kernel.patterns[name] for name, kernel in KERNELS.items()
-    }
+    patterns: ClassVar[dict[str, Any]] = {name: kernel.patterns[name] for name, kernel in KERNELS.items()}
     options: ClassVar[dict[str, Option]] = {
         "isa": Option(
             "native",

@@ -136,9 +136,7 @@ def _is_wide(geometry: Geometry, isa: Isa) -> bool:
     return pixels <= 256 and waste_of_pixels > waste_of_channels + 0.08
 
 
-def _packed(
-    m: Match, floats: Floats, weight: Value, geometry: Geometry, isa: Isa, wide: int
-) -> tuple[str, str]:
+def _packed(m: Match, floats: Floats, weight: Value, geometry: Geometry, isa: Isa, wide: int) -> tuple[str, str]:
     """The packed weights, and the statements that pack them where they are known only at run time."""
     shape = (geometry.groups, geometry.out_channels, geometry.taps)
     if weight.is_constant:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from byoc_codegens.csource.c_text import c_helper, literal
 
 from byoc import Match, Value, const, op
-
-from byoc_codegens.csource.c_text import c_helper, literal
 
 # C expression of each activation of `x`; `low` is the slope of a leaky ReLU.
 _EXPRESSIONS = {

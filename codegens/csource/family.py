@@ -15,7 +15,7 @@ class Kernel:
 
     Attributes
     ----------
-    patterns: pattern by name; names are unique in the whole codegen, and earlier kernels win where two could take an op.
+    patterns: pattern by name; names are unique in the codegen; earlier kernels win where two could take an op.
     check: returns ``None`` to accept a match, ``reject(...)`` to refuse it.
     emit: C statements of a match that `check` accepted.
     cost: seconds that a match takes, or ``None`` for the roofline.

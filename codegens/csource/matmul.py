@@ -122,7 +122,7 @@ def _ending(floats: Floats, epilogue: Epilogue, out: Value, columns: Any) -> str
 
 def _left(m: Match, floats: Floats, operand: Operand, isa: Isa) -> tuple[str, str]:
     """(statements that pack the left operand, the packed operand)"""
-    rows, depth = operand.shape[-2:]
+    rows, _ = operand.shape[-2:]
     if operand.value.is_constant:
         return "", m.constant(pack_rows(operand.array(), isa), "left")
     text = floats.read(operand.value)
@@ -179,7 +179,9 @@ KERNELS = (
     Kernel(
         fused(
             "matmul_transposed",
-            _ANCHOR(_transposed("x"), _transposed("w")) | _ANCHOR(_transposed("x"), "w") | _ANCHOR("x", _transposed("w")),
+            _ANCHOR(_transposed("x"), _transposed("w"))
+            | _ANCHOR(_transposed("x"), "w")
+            | _ANCHOR("x", _transposed("w")),
         ),
         _check,
         _emit,

@@ -48,7 +48,11 @@ def _struct(m: Match) -> str:
     """Initialiser of the C struct that describes the windows."""
     x, out, attrs = m["x"], m.out, m.root.attrs
     assert x.shape is not None and out.shape is not None
-    fields = [f".planes = {product(x.shape[:2])}", f".in = {_three(x.shape[2:], 1)}", f".out = {_three(out.shape[2:], 1)}"]
+    fields = [
+        f".planes = {product(x.shape[:2])}",
+        f".in = {_three(x.shape[2:], 1)}",
+        f".out = {_three(out.shape[2:], 1)}",
+    ]
     if "pool_size" in attrs:
         spatial = len(x.shape) - 2
         padding = tuple(attrs["padding"])

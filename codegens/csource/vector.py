@@ -8,10 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from byoc_codegens.csource.c_text import c_helper
 
 from byoc import Match
-
-from byoc_codegens.csource.c_text import c_helper
 
 
 @dataclass(frozen=True)

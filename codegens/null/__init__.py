@@ -19,7 +19,7 @@ class Null(Codegen):
     """Accepts every op and computes zeros: for trying out partitions."""
 
     patterns = _EveryOp()
-    options = {"refuse": Option("", "comma-separated ops that it refuses")}  # noqa: RUF012
+    options = {"refuse": Option("", "comma-separated ops that it refuses")}
 
     def check(self, m: Match) -> object:
         if m.root.op in str(m.options["refuse"]).split(","):
@@ -31,5 +31,3 @@ class Null(Codegen):
 
     def emit_match(self, m: Match) -> str:
         return "\n".join(f"memset({v}, 0, sizeof(*{v}) * (size_t)({v.size}));" for v in m.outs)
-
-

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
+from tvm import relax, tirx
+
 from byoc.codegen import CSource, Match, Reject
 from byoc.graph import Graph, Value
 from byoc.lower.partition_function import PartitionFunction
@@ -23,7 +25,6 @@ from byoc.lower.stitch import stitch
 from byoc.partitioner.match import find_matches
 from byoc.partitioner.target import Target, find_targets
 from byoc.relax_graph import graph_of
-from tvm import relax, tirx
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FLAGS = (
@@ -99,7 +100,7 @@ class Compiled:
         self.tuple = isinstance(function.ret_ty, relax.TupleType)
         partition = PartitionFunction(
             "kernel", "main", tuple(self.matches), tuple(self.graph.params), (), self.outputs,
-            tuple({id(v): v for m in self.matches for v in m.inputs if v.is_constant}.values()), target.options, function,
+            tuple({id(v): v for m in self.matches for v in m.inputs if v.is_constant}.values()), target.options, function,  # noqa: E501
         )  # fmt: skip
         source = stitch(target.codegen, partition)
         assert isinstance(source, CSource), f"refused while emitting: {source.reason if source else source}"

@@ -26,7 +26,14 @@ def number(value: float) -> Any:
 
 
 def function(
-    x: tuple, w: tuple, *, dtype: str = F32, constant: bool = True, suffix: str = "", then: Callable = identity, **attrs: Any
+    x: tuple,
+    w: tuple,
+    *,
+    dtype: str = F32,
+    constant: bool = True,
+    suffix: str = "",
+    then: Callable = identity,
+    **attrs: Any,
 ) -> Any:
     """conv1d/2d/3d (`suffix` may make it transposed) of x by w, followed by `then`."""
     convolve = getattr(op.nn, f"conv{len(x) - 2}d{suffix}")
@@ -138,7 +145,7 @@ def test_an_activation_is_fused(activation):
 
 
 def test_an_unknown_constant_is_no_activation():
-    built = function((1, 4, 9, 9), (6, 4, 3, 3), then=lambda y: op.multiply(y, op.divide(op.clip(op.add(y, number(2)), 0, 6), number(6))))  # fmt: skip
+    built = function((1, 4, 9, 9), (6, 4, 3, 3), then=lambda y: op.multiply(y, op.divide(op.clip(op.add(y, number(2)), 0, 6), number(6))))  # noqa: E501 # fmt: skip
     assert patterns_of(built)[0] == "conv"
 
 

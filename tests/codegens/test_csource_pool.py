@@ -48,7 +48,8 @@ def test_three_axes_and_an_empty_batch(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype"), [(k, d) for k in ("max", "avg") for d in ("float16", "float64")] + [("max", "int8"), ("max", "uint8")]
+    ("kind", "dtype"),
+    [(k, d) for k in ("max", "avg") for d in ("float16", "float64")] + [("max", "int8"), ("max", "uint8")],
 )
 def test_other_dtypes(kind, dtype):
     check(kind, (1, 2, 9, 9), dtype, pool_size=3, strides=2, padding=1)
@@ -61,7 +62,13 @@ def test_windows_of_minus_infinity_stay_minus_infinity():
 
 @pytest.mark.parametrize(
     ("x", "size"),
-    [((2, 3, 7, 7), 1), ((2, 3, 70), 1), ((2, 3, 17, 19), (3, 5)), (("n", 3, "h", "w"), 1), ((2, 3, 7, 6, 5), (3, 2, 2))],
+    [
+        ((2, 3, 7, 7), 1),
+        ((2, 3, 70), 1),
+        ((2, 3, 17, 19), (3, 5)),
+        (("n", 3, "h", "w"), 1),
+        ((2, 3, 7, 6, 5), (3, 2, 2)),
+    ],
 )
 def test_bins(x, size):
     check("adaptive_avg", x, output_size=size)

@@ -82,9 +82,7 @@ def test_a_replayed_plan_is_the_plan_that_was_saved(
     assert "pinned to host" in first.read_text(encoding="utf-8")
 
 
-def test_a_plan_of_another_model_is_refused(
-    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
-) -> None:
+def test_a_plan_of_another_model_is_refused(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
     plan, other = tmp_path / "plan.json", tmp_path / "other.onnx"
     assert main(["compile", str(model), *FLAGS, "--dry-run", "--save-plan", str(plan)]) == 0
     changed = onnx.load(model)

@@ -48,8 +48,8 @@ def nhwc() -> str:
     class Nhwc(Codegen):
         """3x3 convolutions, channels last."""
 
-        patterns = {"conv": op("nn.conv2d")("x", "w"), "relu": op("nn.relu")("x")}  # noqa: RUF012
-        layout = {"nn.conv2d": ("NHWC", "OHWI")}  # noqa: RUF012
+        patterns = {"conv": op("nn.conv2d")("x", "w"), "relu": op("nn.relu")("x")}
+        layout = {"nn.conv2d": ("NHWC", "OHWI")}
 
         def check(self, m: byoc.Match) -> object:
             if m.pattern == "conv" and m.out.attrs["data_layout"] != "NHWC":

@@ -31,7 +31,15 @@ def check_same_result(module: object, *targets: str, entry: str = "main", **plan
 
 
 def test_regions_that_depend_on_each_other_become_two_partitions_not_a_cycle() -> None:
-    ops = [("relu", [-1]), ("relu", [-2]), ("sin", [0]), ("sin", [1]), ("add", [0, 3]), ("add", [1, 2]), ("add", [4, 5])]
+    ops = [
+        ("relu", [-1]),
+        ("relu", [-2]),
+        ("sin", [0]),
+        ("sin", [1]),
+        ("add", [0, 3]),
+        ("add", [1, 2]),
+        ("add", [4, 5]),
+    ]
     plan = check_same_result(dag(ops, [6]), host_target_of("mutual", ["nn.relu", "add"]))
     assert len(plan.functions[0].partitions) == 3
     assert plan.coverage()["mutual"][0] == 5
@@ -54,7 +62,9 @@ def test_partitions_have_several_outputs_and_unpack_tuples() -> None:
 
 def test_symbolic_rows_pass_through_partitions() -> None:
     n = tvm.tirx.Var("n", "int64")
-    check_same_result(dag([("relu", [-1]), ("sin", [0]), ("add", [1, -2])], [2], n=n), host_target_of("sym", ["nn.relu", "add"]))
+    check_same_result(
+        dag([("relu", [-1]), ("sin", [0]), ("add", [1, -2])], [2], n=n), host_target_of("sym", ["nn.relu", "add"])
+    )
 
 
 def test_two_entry_functions_without_a_main_share_one_artifact() -> None:
@@ -74,11 +84,15 @@ def if_model() -> onnx.ModelProto:
             helper.make_node(kind, ["a"], [f"{name}_1"], name=f"/{name}/{kind}"),
             helper.make_node("Relu", [f"{name}_1"], [f"{name}_2"], name=f"/{name}/Relu"),
         ]
-        return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(f"{name}_2", TensorProto.FLOAT, [4, 8])])
+        return helper.make_graph(
+            nodes, name, [], [helper.make_tensor_value_info(f"{name}_2", TensorProto.FLOAT, [4, 8])]
+        )
 
     nodes = [
         helper.make_node("Relu", ["x"], ["a"], name="/Relu"),
-        helper.make_node("If", ["flag"], ["b"], name="/If", then_branch=branch("then", "Exp"), else_branch=branch("else", "Neg")),
+        helper.make_node(
+            "If", ["flag"], ["b"], name="/If", then_branch=branch("then", "Exp"), else_branch=branch("else", "Neg")
+        ),
         helper.make_node("Add", ["a", "b"], ["z"], name="/Add"),
     ]
     info = helper.make_tensor_value_info
@@ -114,7 +128,10 @@ def dags(draw: st.DrawFn) -> tuple[list[tuple[str, list[int]]], list[int]]:
     return ops, outputs
 
 
-@given(graph=dags(), taken=st.sets(st.sampled_from(["nn.relu", "exp", "sin", "add", "multiply", "split", "concat"]), min_size=1))
+@given(
+    graph=dags(),
+    taken=st.sets(st.sampled_from(["nn.relu", "exp", "sin", "add", "multiply", "split", "concat"]), min_size=1),
+)
 @settings(max_examples=40, deadline=None)
 def test_outlining_then_inlining_computes_the_same(graph: tuple, taken: set[str]) -> None:
     ops, outputs = graph
@@ -125,5 +142,7 @@ def test_outlining_then_inlining_computes_the_same(graph: tuple, taken: set[str]
     relax.analysis.well_formed(outlined)
     called = {str(v.name_hint) for v, f in outlined.functions_items() if f.attrs is not None and "Codegen" in f.attrs}
     assert called == {p.symbol for p in plan.functions[0].partitions}
-    for before, after in zip(run_on_host(prepared.module, "main", X, Y), run_on_host(outlined, "main", X, Y), strict=True):
+    for before, after in zip(
+        run_on_host(prepared.module, "main", X, Y), run_on_host(outlined, "main", X, Y), strict=True
+    ):
         np.testing.assert_array_equal(before, after)

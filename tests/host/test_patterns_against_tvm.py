@@ -16,9 +16,7 @@ NAMES = {**{k: f"nn.{k}" if k == "relu" else k for k in UNARY}, **{k: k for k in
 def patterns(draw: st.DrawFn, depth: int = 3) -> Pattern:
     kind = draw(st.sampled_from([*UNARY, *BINARY]))
     count = 2 if kind in BINARY else 1
-    inputs = [
-        draw(patterns(depth - 1)) if depth > 1 and draw(st.booleans()) else AnyValue() for _ in range(count)
-    ]
+    inputs = [draw(patterns(depth - 1)) if depth > 1 and draw(st.booleans()) else AnyValue() for _ in range(count)]
     return op(NAMES[kind])(*inputs)
 
 

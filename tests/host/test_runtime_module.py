@@ -71,7 +71,7 @@ def test_a_module_is_saved_and_runs_in_a_fresh_process(library: Path, tmp_path: 
     class ExpCodegen(Codegen):
         """exp, by a runtime module."""
 
-        patterns = {"exp": op("exp")("x")}  # noqa: RUF012
+        patterns = {"exp": op("exp")("x")}
 
         def emit(self, partition: PartitionFunction) -> RuntimeModule:
             module = tvm_ffi.get_global_func("byoc_test_exp.create")(partition.symbol)

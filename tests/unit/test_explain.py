@@ -50,7 +50,9 @@ def test_a_partition_row_has_its_composites_work_and_boundary_bytes() -> None:
 
 
 def test_the_text_is_this() -> None:
-    assert explain_text(sample_plan()) == """\
+    assert (
+        explain_text(sample_plan())
+        == """\
 Coverage
 owner  ops  of ops      FLOPs  of FLOPs  partitions
 -----  ---  ------  ---------  --------  ----------
@@ -69,24 +71,31 @@ ops     FLOPs  stage  target  types    first node  reason
   2  900 FLOP  check  acc     Pow x2   /norm/Pow   takes exponent 2 only
 
 acc 2/5 ops (81% of FLOPs) in 1 partition; host 3 - "byoc explain" says why"""
+    )
 
 
 def test_one_host_op_is_told_with_the_refusal_and_the_value_at_fault() -> None:
-    assert explain_node_text(sample_plan(), "/norm/Pow") == """\
+    assert (
+        explain_node_text(sample_plan(), "/norm/Pow")
+        == """\
 /norm/Pow (Pow)
   op      power -> float32[1, n]  (300 FLOP, 64 B)
   owner   host
   acc: refused at stage check, nearest pattern "square"
     why: takes exponent 2 only
     at:  exponent: float32[1]"""
+    )
 
 
 def test_one_offloaded_op_is_told_with_its_partition_and_fellow_ops() -> None:
-    assert explain_node_text(sample_plan(), "/fc/Relu") == """\
+    assert (
+        explain_node_text(sample_plan(), "/fc/Relu")
+        == """\
 /fc/Relu (Relu)
   op      nn.relu -> float32[1, n]  (100 FLOP, 64 B)
   owner   acc, partition 0 (byoc_acc_0, 2 ops), composite "dense_relu" with /fc/MatMul
   acc: accepted by pattern "dense_relu\""""
+    )
 
 
 def test_an_unknown_node_is_answered_with_the_nearest_name() -> None:

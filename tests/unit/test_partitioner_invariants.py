@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import graphlib
 
-from tests.unit.dags import graph_from, target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from byoc.partitioner.plan import STAGES, FunctionPlan, Plan, Settings, TargetUs
 from byoc.partitioner.planner import fingerprint, plan_functions
 from byoc.partitioner.target import Target
 from byoc.patterns import op, optional
+from tests.unit.dags import graph_from, target
 
 OPS = ("add", "relu", "exp", "matmul", "softmax")
 CHAINS = {

@@ -58,7 +58,7 @@ static void csource_copy_range(int64_t begin, int64_t end, void *ctx) {
   }
 }
 
-enum { CSOURCE_BLOCK = 16 };
+enum { CSOURCE_COPY_BLOCK = 16 };
 
 #define CSOURCE_TRANSPOSE_BLOCK(type)                                                                     \
   {                                                                                                       \
@@ -81,13 +81,13 @@ static inline void csource_transpose_block(char *dst, int64_t to_row, int64_t to
   }
 }
 
-/* Strips [begin, end): a strip is CSOURCE_BLOCK rows along `across`, all columns, one place on the other axes. */
+/* Strips [begin, end): a strip is CSOURCE_COPY_BLOCK rows along `across`, all columns, one place on the other axes. */
 static void csource_transpose_range(int64_t begin, int64_t end, void *ctx) {
   const CsourceCopy *c = (const CsourceCopy *)ctx;
   const int last = c->rank - 1, across = c->across;
-  const int64_t strips = (c->extent[across] + CSOURCE_BLOCK - 1) / CSOURCE_BLOCK;
+  const int64_t strips = (c->extent[across] + CSOURCE_COPY_BLOCK - 1) / CSOURCE_COPY_BLOCK;
   for (int64_t strip = begin; strip < end; ++strip) {
-    const int64_t row = strip % strips * CSOURCE_BLOCK;
+    const int64_t row = strip % strips * CSOURCE_COPY_BLOCK;
     int64_t to = row * c->to[across], from = row, rest = strip / strips;
     for (int axis = last - 1; axis >= 0; --axis) {
       if (axis == across) continue;
@@ -96,9 +96,9 @@ static void csource_transpose_range(int64_t begin, int64_t end, void *ctx) {
       to += i * c->to[axis];
       from += i * c->from[axis];
     }
-    const int64_t rows = byoc_min(CSOURCE_BLOCK, c->extent[across] - row);
-    for (int64_t col = 0; col < c->extent[last]; col += CSOURCE_BLOCK) {
-      const int64_t cols = byoc_min(CSOURCE_BLOCK, c->extent[last] - col);
+    const int64_t rows = byoc_min(CSOURCE_COPY_BLOCK, c->extent[across] - row);
+    for (int64_t col = 0; col < c->extent[last]; col += CSOURCE_COPY_BLOCK) {
+      const int64_t cols = byoc_min(CSOURCE_COPY_BLOCK, c->extent[last] - col);
       csource_transpose_block(c->dst + (to + col * c->to[last]) * c->bytes, c->to[across], c->to[last],
                               c->src + (from + col * c->from[last]) * c->bytes, c->from[last], rows, cols, c->bytes);
     }
@@ -133,8 +133,8 @@ static BYOC_UNUSED void csource_copy(void *dst, const void *src, int64_t bytes, 
   if (c.across < 0) {
     byoc_parallel_for(n, 65536, csource_copy_range, &c);
   } else {
-    const int64_t rows = c.extent[c.across], strips = (rows + CSOURCE_BLOCK - 1) / CSOURCE_BLOCK;
-    const int64_t strip_size = CSOURCE_BLOCK * c.extent[c.rank - 1];
+    const int64_t rows = c.extent[c.across], strips = (rows + CSOURCE_COPY_BLOCK - 1) / CSOURCE_COPY_BLOCK;
+    const int64_t strip_size = CSOURCE_COPY_BLOCK * c.extent[c.rank - 1];
     byoc_parallel_for(n / rows / c.extent[c.rank - 1] * strips, 65536 / strip_size, csource_transpose_range, &c);
   }
 }

@@ -1,7 +1,7 @@
 /* A reduction over some axes: the input's axes, those alike side by side merged, split into kept and reduced ones. */
 
 #define CSOURCE_MAX_REDUCE_AXES 8
-enum { CSOURCE_LANES = 64, CSOURCE_COLUMNS = 256 };
+enum { CSOURCE_REDUCE_LANES = 64, CSOURCE_REDUCE_COLUMNS = 256 };
 
 typedef struct {
   void *out;
@@ -14,7 +14,7 @@ typedef struct {
   int64_t rows; /* rows of the last axis that go into one result */
   int64_t count; /* elements that go into one result */
   int64_t places; /* positions on the kept axes besides the last one */
-  int64_t blocks; /* pieces of at most CSOURCE_COLUMNS columns; 1 where the last axis is reduced */
+  int64_t blocks; /* pieces of at most CSOURCE_REDUCE_COLUMNS columns; 1 where the last axis is reduced */
 } CsourceReduce;
 
 static inline int64_t csource_reduce_offset(int64_t i, int rank, const int64_t *extent, const int64_t *stride) {
@@ -53,8 +53,8 @@ static void csource_reduce(void *out, const void *in, int rank, const int64_t *e
       r.places *= extents[axis];
     }
   }
-  r.blocks = r.last_is_reduced ? 1 : (r.last + CSOURCE_COLUMNS - 1) / CSOURCE_COLUMNS;
-  const int64_t width = r.last_is_reduced ? r.last : byoc_min(r.last, CSOURCE_COLUMNS);
+  r.blocks = r.last_is_reduced ? 1 : (r.last + CSOURCE_REDUCE_COLUMNS - 1) / CSOURCE_REDUCE_COLUMNS;
+  const int64_t width = r.last_is_reduced ? r.last : byoc_min(r.last, CSOURCE_REDUCE_COLUMNS);
   const int64_t work = byoc_max(r.rows * width, 1);
   byoc_parallel_for(r.places * r.blocks, 32768 / work, range, &r);
 }
