@@ -63,8 +63,11 @@ def epilogue_literal(
     epilogue: Epilogue, row_bias: str = "NULL", column_bias: str = "NULL", residual: str = "NULL"
 ) -> str:
     """The C initialiser of a ``CsourceEpilogue``."""
-    fields = [f".{k} = {v}" for k, v in
-              (("row_bias", row_bias), ("column_bias", column_bias), ("residual", residual)) if v != "NULL"]  # fmt: skip
+    fields = [
+        f".{k} = {v}"
+        for k, v in (("row_bias", row_bias), ("column_bias", column_bias), ("residual", residual))
+        if v != "NULL"
+    ]
     fields.append(f".activation = CSOURCE_{epilogue.activation}")
     if epilogue.activation in ("CLIP", "LEAKY_RELU"):
         fields += [f".low = {literal(epilogue.low, 'float32')}", f".high = {literal(epilogue.high, 'float32')}"]

@@ -187,8 +187,13 @@ def test_passes_run_before_patterns_are_matched() -> None:
             module.update_func(variable, ExpToSin().visit_expr(function))  # type: ignore[attr-defined]
         return module
 
-    target = registered("passer", Codegen, patterns={"sin": op("sin")("x")}, passes=lambda self: [exp_to_sin],
-                        emit_match=lambda self, m: LOOP.format(n=m.out.size, out=m.out, formula=f"sinf({m['x']}[i])"))  # fmt: skip
+    target = registered(
+        "passer",
+        Codegen,
+        patterns={"sin": op("sin")("x")},
+        passes=lambda self: [exp_to_sin],
+        emit_match=lambda self, m: LOOP.format(n=m.out.size, out=m.out, formula=f"sinf({m['x']}[i])"),
+    )
     plan = byoc.partition(CHAIN, [target])
     assert [(o.op, o.owner) for o in plan.functions[0].ops][1] == ("sin", "passer")
 
