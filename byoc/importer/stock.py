@@ -9,7 +9,7 @@ import onnx
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from byoc.importer.table import Lowering, lowers
+from byoc.importer.table import Results, lowers
 
 if TYPE_CHECKING:
     from byoc.importer.node_view import NodeView
@@ -39,25 +39,21 @@ class _Attributes(dict[str, Any]):
         return super().__contains__(name)
 
 
-def stock(operator: str, *, domain: str = "", since: int = 1, version: int | None = None) -> Lowering:
-    """Lower ``operator`` with TVM's converter (its variant for ``version``, default: the node's opset)."""
-    converter = _CONVERTERS[operator]
+def stock(operator: str) -> None:
+    """Lower ``operator`` of ONNX's own domain with TVM's converter."""
+    lowers(operator)(convert)
 
-    def lower(view: NodeView) -> Any:
-        attributes = _Attributes(view)
-        inputs = onnx_frontend.onnx_input(
-            None if value is None else view.builder.as_tensor(value) for value in view.inputs
-        )
-        convert = converter.get_converter(version or view.version)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            result = convert(view.builder.block_builder, inputs, attributes, [{}, {}])
-        view.mark_read(*attributes.read)
-        if isinstance(result, relax.Tuple):
-            return list(result.fields)
-        return result
 
-    return lowers(operator, domain=domain, since=since)(lower)
+def convert(view: NodeView) -> Results:
+    """What TVM's converter makes of the node."""
+    attributes = _Attributes(view)
+    tensors = (None if value is None else view.builder.as_tensor(value) for value in view.inputs)
+    convert_node = _CONVERTERS[view.node.proto.op_type].get_converter(view.version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = convert_node(view.builder.block_builder, onnx_frontend.onnx_input(tensors), attributes, [{}, {}])
+    view.mark_read(*attributes.read)
+    return list(result.fields) if isinstance(result, relax.Tuple) else result
 
 
 def _raw(attribute: onnx.AttributeProto) -> Any:

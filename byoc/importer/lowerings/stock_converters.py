@@ -1,6 +1,42 @@
-"""Which operators go through TVM's converters as they are."""
+"""Which operators go through TVM's converters as they are, some after a check of what these get wrong."""
 
-from byoc.importer.stock import stock
+from __future__ import annotations
 
-for _operator in ["Compress", "Unique", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"]:
+from byoc.importer.node_view import NodeView
+from byoc.importer.stock import convert, stock
+from byoc.importer.table import Results, lowers
+
+_AS_THEY_ARE = (
+    "Compress",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "GridSample",
+    "MaxRoiPool",
+    "QuantizeLinear",
+    "Unique",
+)
+
+for _operator in _AS_THEY_ARE:
     stock(_operator)
+
+
+@lowers("RoiAlign")
+def _roi_align(view: NodeView) -> Results:
+    if view.attribute("mode", "avg") != "avg":
+        view.refuse('its mode is "max", which TVM computes from other samples than the standard')
+    return convert(view)
+
+
+@lowers("MaxUnpool")
+def _max_unpool(view: NodeView) -> Results:
+    if view.has(2):
+        view.refuse("its output shape is an input")
+    return convert(view)
+
+
+@lowers("NonMaxSuppression")
+def _non_max_suppression(view: NodeView) -> Results:
+    for index, meaning in enumerate(("max_output_boxes_per_class", "iou_threshold", "score_threshold"), start=2):
+        if view.has(index):
+            view.require_known(index, f'"{meaning}"')
+    return convert(view)
