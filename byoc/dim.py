@@ -83,7 +83,10 @@ class Dim:
 
     def evaluate(self, values: dict[str, int]) -> int:
         """The number it stands for when each symbol has the value given."""
-        return int(eval(str(self).replace("/", "//"), {"__builtins__": {}}, {**values, **_FUNCTIONS}))
+        # The prefix keeps symbols apart from Python's own words: a model may call a dimension "None".
+        text = re.sub(r"[A-Za-z_]\w*", r"v_\g<0>", str(self)).replace("/", "//")
+        names = {f"v_{name}": value for name, value in {**values, **_FUNCTIONS}.items()}
+        return int(eval(text, {"__builtins__": {}}, names))
 
 
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {

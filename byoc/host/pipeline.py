@@ -6,8 +6,10 @@ from typing import Any
 
 import tvm
 from tvm import relax
+from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from byoc.errors import HostError
+from byoc.relax_graph import blocks_of
 
 
 def host_target(mcpu: str) -> tvm.target.Target:
@@ -23,13 +25,42 @@ def compile_host(module: tvm.IRModule, mcpu: str) -> Any:
     """
     target = host_target(mcpu)
     try:
-        return tvm.compile(module, target=target, relax_pipeline=relax.get_default_pipeline(target))
+        return tvm.compile(module, target=target, relax_pipeline=_pipeline(target, has_branches(module)))
     except Exception as error:
         raise HostError(
             f"TVM cannot compile the host part: {first_line(error)}",
             "an op that no codegen takes has no working host implementation for these shapes or types",
             '"byoc explain" lists the ops on the host; give the op to a codegen, or change the model',
         ) from error
+
+
+def _pipeline(target: tvm.target.Target, branches: bool) -> Any:
+    """TVM's CPU pipeline; without memory planning where a function branches.
+
+    `StaticPlanBlockMemory` lets both branches of an `If` share a storage that only one of them allocates.
+    """
+    if not branches:
+        return relax.get_default_pipeline(target)
+    finalize = [p for p in cpu.finalize_passes(target) if p.info.name != "StaticPlanBlockMemory"]
+    steps = [*cpu.library_dispatch_passes(target), *cpu.legalize_passes(target), *cpu.dataflow_lower_passes(target)]
+
+    @tvm.transform.module_pass(opt_level=0)
+    def pipeline(module: tvm.IRModule, _: Any) -> tvm.IRModule:
+        with target:
+            return tvm.transform.Sequential([*steps, *finalize])(module)
+
+    return pipeline
+
+
+def has_branches(module: tvm.IRModule) -> bool:
+    """Whether a function of the module holds an `If`."""
+    return any(
+        isinstance(binding.value, relax.If)
+        for _, function in module.functions_items()
+        if isinstance(function, relax.Function)
+        for block in blocks_of(function.body)
+        for binding in block.bindings
+    )
 
 
 def first_line(error: BaseException) -> str:
