@@ -17,9 +17,15 @@ OPERANDS = ("x", "gamma", "beta", "mean", "variance")
 
 def _check(m: Match) -> Any:
     refusal = check_floats(m)
-    if refusal is None and m.root.attrs["training"]:
+    if refusal is not None:
+        return refusal
+    if m.root.attrs["training"]:
         return reject("nn.batch_norm as in training is not done, only with stored means and variances", at=m["x"])
-    return refusal
+    _, channels, _ = outer_middle_inner(m["x"].shape or (), m.root.attrs["axis"])
+    for name in OPERANDS[1:]:
+        if tuple(m[name].shape or ()) != (channels,):
+            return reject("nn.batch_norm takes one parameter of each kind for each channel", at=m[name])
+    return None
 
 
 def _emit(m: Match) -> str:

@@ -74,6 +74,11 @@ def literal(value: float | bool, dtype: str) -> str:
     return (text if any(c in text for c in ".e") else f"{text}.0") + suffix
 
 
+def c_string(text: str) -> str:
+    """Text as a C string literal."""
+    return '"' + "".join(c if c.isascii() and c.isprintable() and c not in '"\\?' else "_" for c in text) + '"'
+
+
 def lowest(dtype: str) -> str:
     """The identity of max."""
     return {"bool": "0", **dict.fromkeys(UNSIGNED, "0")}.get(dtype) or _limit(dtype, "-INFINITY", "MIN")

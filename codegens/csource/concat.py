@@ -7,7 +7,7 @@ from typing import Any
 from byoc_codegens.csource.family import Kernel
 from byoc_codegens.csource.view import axis_of, check_moves, emit_copy, strides_of
 
-from byoc import Match, op, reject
+from byoc import Match, Value, op, reject
 
 
 def _check(m: Match) -> Any:
@@ -17,7 +17,15 @@ def _check(m: Match) -> Any:
     for value in m.root.inputs:
         if value.dtype != m.out.dtype:
             return reject(f"{m.root.op} of {m.out.dtype} with {value.dtype} is not done", at=value)
+        if _without_axis(m, value, m.root.op == "concat") != _without_axis(m, m.out, True):
+            return reject(f"whether the parts of {m.root.op} fit is known only at run time", at=value)
     return None
+
+
+def _without_axis(m: Match, value: Value, remove: bool) -> tuple[Any, ...]:
+    """The dimensions of a tensor, but that along which tensors are joined where it has one."""
+    axis, shape = axis_of(m.root.attrs["axis"] or 0, m.out.rank), tuple(value.shape or ())
+    return shape[:axis] + shape[axis + 1 :] if remove else shape
 
 
 def _concat_emit(m: Match) -> str:

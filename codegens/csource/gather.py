@@ -76,6 +76,9 @@ def _nd_check(m: Match) -> Any:
     depth = depth_of_indices(m)
     if not isinstance(depth, int) or depth + m.root.attrs["batch_dims"] > m["x"].rank:
         return reject("gather_nd takes indices whose last dimension is known and fits the data", at=m["indices"])
+    batch = m.root.attrs["batch_dims"]
+    if (m["indices"].shape or ())[:batch] != (m["x"].shape or ())[:batch]:
+        return reject("whether the batches of data and indices fit is known only at run time", at=m["indices"])
     return None
 
 

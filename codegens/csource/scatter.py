@@ -50,6 +50,8 @@ def _elements_check(m: Match) -> Any:
     refusal = _check(m)
     if refusal is None and (m["x"].rank != m["indices"].rank or m["x"].rank == 0):
         return reject("scatter_elements takes data and indices of one rank, at least 1", at=m["indices"])
+    if refusal is None and m["updates"].shape != m["indices"].shape:
+        return reject("whether updates and indices have one shape is known only at run time", at=m["updates"])
     return refusal
 
 
@@ -60,6 +62,8 @@ def _nd_check(m: Match) -> Any:
     depth = depth_of_indices(m)
     if not isinstance(depth, int) or depth > m["x"].rank:
         return reject("scatter_nd takes indices whose last dimension is known and fits the data", at=m["indices"])
+    if m["updates"].shape != (*(m["indices"].shape or ())[:-1], *(m["x"].shape or ())[depth:]):
+        return reject("whether the updates fit indices and data is known only at run time", at=m["updates"])
     return None
 
 

@@ -28,6 +28,8 @@ def _slice_check(m: Match) -> Any:
         return reject("a slice whose axes, begins or steps are computed at run time is not done", at=m["x"])
     if not all(isinstance(b, (int, Dim)) for b in begin):
         return reject("a slice that begins at something else than an integer is not done", at=m["x"])
+    if m.root.attrs.get("assume_inbound") and not (m["x"].is_static and m.out.is_static):
+        return reject("whether the slice stays inside the tensor is known only at run time", at=m["x"])
     return None
 
 

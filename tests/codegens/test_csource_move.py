@@ -44,6 +44,15 @@ def test_reshape_of_symbolic_dimensions():
         np.testing.assert_array_equal(compiled(x), x.reshape(-1))
 
 
+def test_reshape_to_a_shape_that_turns_out_not_to_fit_is_an_error():
+    function = relax_function(lambda x, y: op.reshape(x, (2, y.ty.shape[0])), (("n", 3), F32), (("m",), F32))
+    compiled = Compiled(function)
+    x = random_array((4, 3))
+    np.testing.assert_array_equal(compiled(x, np.zeros(6, F32)), x.reshape(2, 6))
+    with pytest.raises(ValueError, match="reshape .* different numbers of elements"):
+        compiled(x, np.zeros(5, F32))
+
+
 @pytest.mark.parametrize("axes", list(itertools.permutations(range(4)))[::3])
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_transpose_by_any_permutation(axes, dtype):
@@ -181,6 +190,14 @@ def test_gather_elements_follows_the_indices_along_an_axis(axis):
     cut = x[tuple(slice(None) if k == axis else slice(s) for k, s in enumerate(shape))]
     got = run(lambda x, i: op.gather_elements(x, i, axis), x, i)
     np.testing.assert_array_equal(got, np.take_along_axis(cut, i, axis))
+
+
+def test_gather_and_scatter_stay_inside_the_data():
+    x, i = np.arange(6, dtype=F32).reshape(2, 3), np.array([[9, -9, 0], [1, 0, 1], [0, 0, 0]])
+    gathered = run(lambda x, i: op.gather_elements(x, i, 0), x, i, dims=("n", "m"))
+    np.testing.assert_array_equal(gathered, [[3, 1, 2], [3, 1, 5], [0, 1, 2]])
+    scattered = run(lambda x, i, u: op.scatter_elements(x, i, u, 0), x, i, np.full((3, 3), 7, F32), dims=("n", "m"))
+    np.testing.assert_array_equal(scattered, [[7, 7, 7], [7, 4, 7]])
 
 
 @pytest.mark.parametrize(("batch", "depth"), [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)])

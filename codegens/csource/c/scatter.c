@@ -9,11 +9,15 @@ static BYOC_UNUSED void csource_scatter_elements_$name($T *out, const void *indi
     if (i < 0) i += shape[axis];
     if (i < 0 || i >= shape[axis]) continue;
     int64_t to = 0, rest = at, stride = 1;
+    int outside = 0;
     for (int k = rank - 1; k >= 0; --k) {
-      to += (k == axis ? i : rest % index_shape[k]) * stride;
+      const int64_t place = k == axis ? i : rest % index_shape[k];
+      outside |= place >= shape[k];
+      to += place * stride;
       rest /= index_shape[k];
       stride *= shape[k];
     }
+    if (outside) continue;
     const $C a = $load_out, b = $load_update;
     (void)a;
     out[to] = $result;
