@@ -137,72 +137,10 @@ def name_values(partition: PartitionFunction, source: Source) -> None:
             value.c_name = _identifier(value.node.rsplit("/", 1)[-1], match.root.op.rsplit(".", 1)[-1], taken)
 
 
-_RESERVED = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "main",
-        "exp",
-        "log",
-        "pow",
-        "sqrt",
-        "floor",
-        "ceil",
-        "round",
-        "abs",
-        "div",
-        "sin",
-        "cos",
-        "tan",
-        "erf",
-        "tanh",
-        "fmax",
-        "fmin",
-        "y0",
-        "y1",
-        "j0",
-        "j1",
-        "gamma",
-    ]
-)
-
-
 def _identifier(wanted: str, fallback: str, taken: set[str]) -> str:
     base = re.sub(r"\W+", "_", wanted).strip("_")[:40] or fallback
-    if base[0].isdigit() or base in _RESERVED:
-        base = f"t_{base}"
+    # The prefix keeps tensors apart from C's words, from functions, and from variables in a codegen's statements.
+    base = f"t_{base}"
     name, i = base, 1
     while name in taken:
         i += 1
