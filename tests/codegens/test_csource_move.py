@@ -49,7 +49,7 @@ def test_reshape_to_a_shape_that_turns_out_not_to_fit_is_an_error():
     compiled = Compiled(function)
     x = random_array((4, 3))
     np.testing.assert_array_equal(compiled(x, np.zeros(6, F32)), x.reshape(2, 6))
-    with pytest.raises(ValueError, match="reshape .* different numbers of elements"):
+    with pytest.raises(ValueError, match=r"reshape .* different numbers of elements"):
         compiled(x, np.zeros(5, F32))
 
 

@@ -1,21 +1,41 @@
 /* Depthwise convolution: each channel of the image makes its own channels of the result. */
-/* `vectors` vectors of one row of the result; the kernel's rows and columns are constants where the caller knows them. */
+
+/* `vectors` vectors of the result whose first taps are `step` apart.  All of them share each weight.  The sizes of the
+ * kernel are constants where the caller knows them. */
 static inline __attribute__((always_inline)) void csource_depthwise_strip(
-    const CsourceConvolving *v, const float *in, const float *weights, int64_t depth, int64_t height, int64_t width,
-    int vectors, float *sums) {
+    const CsourceConvolving *v, const float *in, int64_t step, const float *weights, int64_t depth, int64_t height,
+    int64_t width, int vectors, float *sums) {
   const int64_t pitch = v->phases * v->width;
   csource_vector sum[4] = {{0}, {0}, {0}, {0}};
   for (int64_t z = 0; z < depth; ++z)
-    for (int64_t y = 0; y < height; ++y) {
+    _Pragma("GCC unroll 8") for (int64_t y = 0; y < height; ++y) {
       const float *row = in + (z * v->c.dilation[0] * v->extent[1] + y * v->c.dilation[1]) * pitch;
-      for (int64_t x = 0; x < width; ++x, ++weights) {
-        const float *tap = row + v->tap_column[x];
+      _Pragma("GCC unroll 8") for (int64_t x = 0; x < width; ++x, ++weights) {
+        const float *tap = row + v->tap_column[x], weight = *weights;
         _Pragma("GCC unroll 4") for (int i = 0; i < vectors; ++i)
-          sum[i] += *weights * *(const csource_vector *)(tap + i * CSOURCE_LANES);
+          sum[i] += weight * *(const csource_vector *)(tap + i * step);
       }
     }
   _Pragma("GCC unroll 4") for (int i = 0; i < vectors; ++i)
     *(csource_vector *)(sums + i * CSOURCE_LANES) = sum[i];
+}
+
+/* One row of the result. */
+static inline __attribute__((always_inline)) void csource_depthwise_row(const CsourceConvolving *v, const float *in,
+                                                                        const float *weights, int64_t channel,
+                                                                        int64_t start, int64_t depth, int64_t height,
+                                                                        int64_t width) {
+  float sums[4 * CSOURCE_LANES] __attribute__((aligned(64)));
+  for (int64_t x = 0; x < v->c.out[2]; x += 4 * CSOURCE_LANES) {
+    const int64_t columns = byoc_min(4 * CSOURCE_LANES, v->c.out[2] - x);
+    if (columns > 2 * CSOURCE_LANES)
+      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 4, sums);
+    else if (columns > CSOURCE_LANES)
+      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 2, sums);
+    else
+      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 1, sums);
+    csource_finish(v->epilogue, sums, 0, 1, columns, channel, start + x, v->out_offset, v->pixels, v->out);
+  }
 }
 
 static inline __attribute__((always_inline)) void csource_depthwise_plane(const CsourceConvolving *v, int64_t channel,
@@ -24,28 +44,30 @@ static inline __attribute__((always_inline)) void csource_depthwise_plane(const 
   const CsourceConvolution *c = &v->c;
   const float *copy = v->copy + channel / c->out_channels * v->plane;
   const float *weights = v->weights + channel * depth * height * width;
+  const int64_t pitch = c->stride[1] * v->phases * v->width;
   float sums[4 * CSOURCE_LANES] __attribute__((aligned(64)));
-  for (int64_t z = 0; z < c->out[0]; ++z)
-    for (int64_t y = 0; y < c->out[1]; ++y) {
-      const float *in = copy + (z * c->stride[0] * v->extent[1] + y * c->stride[1]) * v->phases * v->width;
-      const int64_t start = (z * c->out[1] + y) * c->out[2];
-      for (int64_t x = 0; x < c->out[2]; x += 4 * CSOURCE_LANES) {
-        const int64_t columns = byoc_min(4 * CSOURCE_LANES, c->out[2] - x);
-        if (columns > 2 * CSOURCE_LANES)
-          csource_depthwise_strip(v, in + x, weights, depth, height, width, 4, sums);
-        else if (columns > CSOURCE_LANES)
-          csource_depthwise_strip(v, in + x, weights, depth, height, width, 2, sums);
-        else
-          csource_depthwise_strip(v, in + x, weights, depth, height, width, 1, sums);
-        csource_finish(v->epilogue, sums, 0, 1, columns, channel, start + x, v->out_offset, v->pixels, v->out);
+  for (int64_t z = 0; z < c->out[0]; ++z) {
+    const float *in = copy + z * c->stride[0] * v->extent[1] * v->phases * v->width;
+    int64_t y = 0, start = z * c->out[1] * c->out[2];
+    if (c->out[2] <= CSOURCE_LANES) /* narrow: four rows together */
+      for (; y + 4 <= c->out[1]; y += 4, in += 4 * pitch, start += 4 * c->out[2]) {
+        csource_depthwise_strip(v, in, pitch, weights, depth, height, width, 4, sums);
+        for (int i = 0; i < 4; ++i)
+          csource_finish(v->epilogue, sums + i * CSOURCE_LANES, 0, 1, c->out[2], channel, start + i * c->out[2],
+                         v->out_offset, v->pixels, v->out);
       }
-    }
+    for (; y < c->out[1]; ++y, in += pitch, start += c->out[2])
+      csource_depthwise_row(v, in, weights, channel, start, depth, height, width);
+  }
 }
 
+/* One task is one channel of the image. */
 static BYOC_UNUSED void csource_depthwise_range(int64_t begin, int64_t end, void *ctx) {
   const CsourceConvolving *v = (const CsourceConvolving *)ctx;
   const CsourceConvolution *c = &v->c;
-  for (int64_t channel = begin; channel < end; ++channel) {
+  for (int64_t channel = begin * c->out_channels; channel < end * c->out_channels; ++channel) {
+    const int64_t image = channel / c->out_channels;
+    if (channel % c->out_channels == 0) csource_conv_copy_range(image, image + 1, ctx);
     if (c->kernel[0] == 1 && c->kernel[1] == 3 && c->kernel[2] == 3)
       csource_depthwise_plane(v, channel, 1, 3, 3);
     else if (c->kernel[0] == 1 && c->kernel[1] == 5 && c->kernel[2] == 5)
@@ -65,7 +87,6 @@ static BYOC_UNUSED void csource_depthwise(const CsourceConvolution *c, int64_t b
   for (int64_t n = 0; n < batch; ++n) {
     v.image = x + n * c->groups * c->in[0] * c->in[1] * c->in[2];
     v.out_offset = n * channels * v.pixels;
-    byoc_parallel_for(c->groups, 1 + 16384 / (v.plane + 1), csource_conv_copy_range, &v);
-    byoc_parallel_for(channels, 1 + 32768 / (v.pixels * v.taps + 1), csource_depthwise_range, &v);
+    byoc_parallel_for(c->groups, 1 + 32768 / (v.pixels * v.taps * c->out_channels + 1), csource_depthwise_range, &v);
   }
 }
