@@ -30,6 +30,17 @@ static inline BYOC_UNUSED void csource_store(float *p, csource_vector v, int64_t
 }
 #endif
 
+typedef int32_t csource_lanes_mask __attribute__((vector_size(4 * CSOURCE_LANES), may_alias));
+
+/* v between low and high; NaN passes.  Lane by lane, the compiler would take the vector apart. */
+static inline BYOC_UNUSED csource_vector csource_limit(csource_vector v, float low, float high) {
+  const csource_vector zero = {0}, least = zero + low, most = zero + high;
+  const csource_lanes_mask below = v < least;
+  v = (csource_vector)((below & (csource_lanes_mask)least) | (~below & (csource_lanes_mask)v));
+  const csource_lanes_mask above = v > most;
+  return (csource_vector)((above & (csource_lanes_mask)most) | (~above & (csource_lanes_mask)v));
+}
+
 #define CSOURCE_EACH_LANE(expression)           \
   for (int i = 0; i < CSOURCE_LANES; ++i) {     \
     const float x = v[i];                       \
@@ -61,14 +72,10 @@ static BYOC_UNUSED void csource_finish(const CsourceEpilogue *e, const float *su
       csource_vector v = csource_load(sums + j, n) + bias;
       if (column_bias) v += csource_load(column_bias + j, n);
       if (residual) v += csource_load(residual + i * stride + j, n);
-      if (e->activation == CSOURCE_CLIP) {
-        for (int l = 0; l < CSOURCE_LANES; ++l) {
-          const float x = v[l] < e->low ? e->low : v[l];
-          v[l] = x > e->high ? e->high : x;
-        }
-      } else if (e->activation != CSOURCE_NONE) {
+      if (e->activation == CSOURCE_CLIP)
+        v = csource_limit(v, e->low, e->high);
+      else if (e->activation != CSOURCE_NONE)
         csource_activate((float *)&v, e);
-      }
       csource_store(out + j, v, n);
     }
   }
