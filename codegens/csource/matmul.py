@@ -21,6 +21,7 @@ from byoc_codegens.csource.vector import Isa, add_tiles, pack_columns, pack_rows
 
 from byoc import Match, Value, op, reject
 
+FEW_ROWS = 4
 _TYPES = FLOATS - {"bfloat16"} | INTEGERS
 
 
@@ -89,17 +90,45 @@ def _emit(m: Match) -> str:
     m.helper(c_helper("product"))
     if not right.batch and left.is_row_major:
         left, batch = _one_matrix(left), ()
+    rows, depth, columns = left.shape[-2], left.shape[-1], right.shape[-1]
+    ending = f"const CsourceEpilogue epilogue = {_ending(floats, epilogue, out, columns)};\n"
+    few = _few_rows(m, floats, left, right, batch)
+    if few and isinstance(rows, int):
+        return floats.around(ending + few)
     packing_left, left_text = _left(m, floats, left, isa)
     packing_right, right_text = _right(m, floats, right, isa)
-    rows, depth, columns = left.shape[-2], left.shape[-1], right.shape[-1]
     strides = [batch_strides(o, batch, 1) or [] for o in (left, right)]
-    return floats.around(
-        f"{packing_left}{packing_right}const CsourceEpilogue epilogue = {_ending(floats, epilogue, out, columns)};\n"
+    statements = (
+        f"{packing_left}{packing_right}"
         f"csource_product(&(CsourceProduct){{\n"
         f"    .rows = {rows}, .columns = {columns}, .depth = {depth}, .batches = {product(batch)},\n"
         f"    .left = {left_text}, .right = {right_text},\n"
         f"    .rank = {len(batch)}, .extents = {int64s(batch)},\n"
         f"    .left_strides = {int64s(strides[0])}, .right_strides = {int64s(strides[1])},\n"
+        f"    .epilogue = &epilogue, .out = {floats.result()}}});"
+    )
+    if few:
+        statements = f"if ({rows} <= CSOURCE_FEW) {{\n{few}\n}} else {{\n{statements}\n}}"
+    return floats.around(ending + statements)
+
+
+def _few_rows(m: Match, floats: Floats, left: Operand, right: Operand, batch: tuple[Any, ...]) -> str:
+    """The product without packing, where that may pay; else ``""``."""
+    rows, by_columns = left.shape[-2], right.strides[-1] != 1
+    if right.value.is_constant or left.value.is_constant or (isinstance(rows, int) and rows > FEW_ROWS):
+        return ""
+    if by_columns and not (right.strides[-2] == 1 and left.strides[-1] == 1):
+        return ""
+    m.helper(c_helper("few_rows", few=FEW_ROWS))
+    return (
+        f"csource_few_rows(&(CsourceFewRows){{\n"
+        f"    .rows = {rows}, .columns = {right.shape[-1]}, .depth = {left.shape[-1]},\n"
+        f"    .left_row = {left.strides[-2]}, .left_column = {left.strides[-1]},\n"
+        f"    .right_row = {right.strides[-2]}, .right_column = {right.strides[-1]},\n"
+        f"    .batches = {product(batch)}, .rank = {len(batch)}, .extents = {int64s(batch)},\n"
+        f"    .left_strides = {int64s(batch_strides(left, batch) or [])},\n"
+        f"    .right_strides = {int64s(batch_strides(right, batch) or [])},\n"
+        f"    .left = {floats.read(left.value)}, .right = {floats.read(right.value)},\n"
         f"    .epilogue = &epilogue, .out = {floats.result()}}});"
     )
 

@@ -60,9 +60,11 @@ def reduction_of(name: str, dtype: str) -> Reduction:
 
 
 def accumulator(name: str, dtype: str) -> str:
-    """The C type in which results are gathered: integers wrap around in 64 bits."""
-    if name in ("max", "min") or dtype in FLOATS:
+    """The C type in which results are gathered: floats without loss of digits, integers wrapping around in 64 bits."""
+    if name in ("max", "min"):
         return computed(dtype)
+    if dtype in FLOATS:
+        return "double"
     return "int64_t" if name == "mean" and dtype in SIGNED else "uint64_t"
 
 
@@ -123,6 +125,11 @@ def _accumulate(m: Match, name: str, reduction: Reduction) -> str:
     return function
 
 
+def _stored(dtype: str, value: str) -> str:
+    """A result as it goes to memory."""
+    return store(dtype, f"(float)({value})") if dtype in ("float16", "bfloat16") else f"({stored(dtype)})({value})"
+
+
 def _emit(m: Match) -> str:
     name, x = m.root.op, m["x"]
     dtype = x.dtype
@@ -130,15 +137,13 @@ def _emit(m: Match) -> str:
     m.helper(c_helper("reduce_shape"))
     if name in ("variance", "std"):
         sums, squares = _accumulate(m, "sum", _SUM), _accumulate(m, "squares", _SQUARES)
-        kind = computed(dtype)
-        root = "sqrt" if dtype == "float64" else "sqrtf"
-        finish = f"a / ({kind})count" if name == "variance" else f"{root}(a / ({kind})count)"
-        fields = {"A": kind, "T": stored(dtype), "finish": store(dtype, finish)}
+        finish = "a / (double)count" if name == "variance" else "sqrt(a / (double)count)"
+        fields = {"A": accumulator(name, dtype), "T": stored(dtype), "finish": _stored(dtype, finish)}
         m.helper(c_helper("variance", op=function, sum=sums, squares=squares, **fields))
     else:
         reduction = reduction_of(name, dtype)
         accumulate = _accumulate(m, name, reduction)
-        finish = store(dtype, reduction.finish) if dtype in FLOATS else f"({stored(dtype)})({reduction.finish})"
+        finish = _stored(dtype, reduction.finish)
         if dtype in INTEGERS and name == "mean":
             finish = f"(count ? {finish} : 0)"
         fields = {"A": accumulator(name, dtype), "T": stored(dtype), "finish": finish}

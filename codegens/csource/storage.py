@@ -20,6 +20,7 @@ class Floats:
         self._before: list[str] = []
         self._after: list[str] = []
         self._known: dict[int, str] = {}
+        self._result = ""
 
     def read(self, value: Value) -> str:
         """C expression of ``const float *`` for a tensor that the match reads."""
@@ -36,9 +37,10 @@ class Floats:
         out = self.m.out
         if out.dtype == "float32":
             return str(out)
-        name = self._scratch(out)
-        self._after.append(f"csource_halves_of_floats({name}, {out.size}, {out});")
-        return name
+        if not self._result:
+            self._result = self._scratch(out)
+            self._after.append(f"csource_halves_of_floats({self._result}, {out.size}, {out});")
+        return self._result
 
     def _scratch(self, value: Value) -> str:
         self.m.helper(c_helper("halves"))

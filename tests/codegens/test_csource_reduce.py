@@ -163,6 +163,21 @@ def test_layer_norm_of_large_offsets_does_not_cancel():
     np.testing.assert_allclose(Compiled(function)(x, one, zero), wanted, atol=2e-3)
 
 
+def test_statistics_of_very_long_rows_keep_their_digits():
+    x = (random_array((1, 2, 700, 700)) + 30).astype(F32)
+    one, zero = np.ones(2, F32), np.zeros(2, F32)
+    y = x.astype(np.float64)
+    wanted = (y - y.mean((2, 3), keepdims=True)) / np.sqrt(y.var((2, 3), keepdims=True) + 1e-5)
+
+    def body(x, g, b):
+        return [op.nn.instance_norm(x, g, b, 1, [2, 3]), op.mean(x, [2, 3]), op.variance(x, [2, 3])]
+
+    norm, mean, variance = Compiled(relax_function(body, (x.shape, F32), ((2,), F32), ((2,), F32)))(x, one, zero)
+    np.testing.assert_allclose(norm, wanted, atol=1e-5)
+    np.testing.assert_allclose(mean, y.mean((2, 3)), rtol=2e-7)
+    np.testing.assert_allclose(variance, y.var((2, 3)), rtol=1e-6)
+
+
 def test_layer_norm_over_leading_axes_is_refused():
     function = relax_function(lambda x, g, b: op.nn.layer_norm(x, g, b, [0]), ((4, 3), F32), ((4,), F32), ((4,), F32))
     assert "only over the last ones" in refusal_of(function)

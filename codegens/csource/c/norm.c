@@ -14,7 +14,7 @@ static void csource_norm_range_$T(int64_t begin, int64_t end, void *ctx) {
   for (int64_t row = begin; row < end; ++row) {
     const $T *BYOC_RESTRICT in = r->in + row * n;
     $T *BYOC_RESTRICT out = r->out + row * n;
-    const $T mean = r->centred ? csource_row_sum_$T(in, n, 0) / ($T)n : 0;
+    const $T mean = r->centred ? csource_row_sum_$T(in, n) / ($T)n : 0;
     const $T scale = 1 / $sqrt(csource_row_squares_$T(in, n, mean) / ($T)n + r->epsilon);
     const $T *BYOC_RESTRICT gamma = r->gamma + row % r->groups * r->channels;
     const $T *BYOC_RESTRICT beta = r->beta ? r->beta + row % r->groups * r->channels : NULL;

@@ -7,9 +7,9 @@ typedef struct {
 } CsourceSoftmax_$T;
 
 static void csource_softmax_row_$T($T *BYOC_RESTRICT out, const $T *BYOC_RESTRICT in, int64_t n, int logarithm) {
-  const $T most = csource_row_max_$T(in, n, 0);
+  const $T most = csource_row_max_$T(in, n);
   for (int64_t i = 0; i < n; ++i) out[i] = csource_exp$f(in[i] - most);
-  const $T sum = csource_row_sum_$T(out, n, 0);
+  const $T sum = csource_row_sum_$T(out, n);
   if (logarithm) {
     const $T shift = csource_log$f(sum);
     for (int64_t i = 0; i < n; ++i) out[i] = in[i] - most - shift;
