@@ -1,0 +1,9 @@
+"""High-level Relax ops in the ``byoc.`` namespace, registered from Python.
+
+A codegen may claim such an op whole.  Where nobody does, the host compiles its legalisation, which is also the op's
+reference semantics.
+"""
+
+from byoc.ops.register import RegisteredOp, byoc_op, call, find_op, in_place_argument
+
+__all__ = ["RegisteredOp", "byoc_op", "call", "find_op", "in_place_argument"]
