@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo test test-slow lint wheel check-wheel check-machine clean
+.PHONY: help demo test test-slow bench lint wheel check-wheel check-machine clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -38,10 +38,17 @@ test: check-machine $(VENV)/minilm  ## run all tests but the slow ones
 test-slow: check-machine $(VENV)/minilm  ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
 
+$(VENV)/bench: $(VENV)/minilm
+	@$(PIP) --editable '.[bench]'
+	@touch $@
+
+bench: check-machine $(VENV)/bench  ## measure whole models beside ONNX Runtime and OpenVINO; ARGS="--quick --targets csource,host"
+	@$(BIN)/python -m benchmarks.zoo $(ARGS)
+
 lint: $(VENV)/installed  ## check style and types
 	@$(BIN)/ruff check .
 	@mkdir -p build/types && ln -sfn ../../codegens build/types/byoc_codegens
-	@MYPYPATH=build/types $(BIN)/mypy -p byoc -p byoc_codegens
+	@MYPYPATH=build/types $(BIN)/mypy -p byoc -p byoc_codegens -p benchmarks.zoo
 
 wheel: $(VENV)/installed  ## build sdist and wheel into dist/
 	@rm -rf dist

@@ -52,6 +52,11 @@ def light_model(name: str) -> onnx.ModelProto:
         if node.op_type == "BatchNormalization"
         for role, value in zip(_BATCH_NORM_INPUTS, node.input, strict=True)
     }
+    # Models from Caffe scale in a Mul of their own; factors near 0 there would let the signal vanish.
+    factors = {value for node in graph.node if node.op_type == "Mul" for value in node.input}
+    for node in graph.node:
+        if node.op_type == "Unsqueeze" and node.output[0] in factors:
+            roles[node.input[0]] = "scale"
     rng = np.random.default_rng(0)
     weights = []
     for node in graph.node:

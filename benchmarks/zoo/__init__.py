@@ -1,0 +1,1 @@
+"""The zoo: whole models, byoc beside its rivals, each in a process of its own."""
