@@ -16,6 +16,7 @@ from byoc.artifact import (
     Artifact,
     CodegenRecord,
     EntryFunction,
+    KernelRecord,
     Manifest,
     OpenedArtifact,
     PartitionRecord,
@@ -26,12 +27,15 @@ from byoc.cache import Cache
 from byoc.codegen import CSource, PyFunc, RuntimeModule
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
 from byoc.errors import PlanError, UsageError
+from byoc.host.kernels import noting_kernels
 from byoc.host.pipeline import compile_host, host_target
 from byoc.link import check_symbols, link, work_folder
 from byoc.lower.compile_c import CCompiler, compiler_version, cpu_features, find_compiler
 from byoc.lower.emit import ON_FAIL, Compiled, Lowered, lower
 from byoc.lower.external import call_externally
 from byoc.model import PreparedModel, prepare_model
+from byoc.partitioner.cost import CostModel
+from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.plan import Plan, Settings, TargetUse
 from byoc.partitioner.planner import fingerprint, plan_functions
 from byoc.partitioner.target import Target, find_targets
@@ -51,6 +55,7 @@ def partition(
     shapes: Mapping[str, Sequence[Any]] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     plan: Plan | None = None,
+    costs: MeasuredCosts | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Plan a model: who owns every op, and why.
@@ -65,6 +70,7 @@ def partition(
     shapes: per input, one entry per dimension: a size fixes it, a name makes it that symbol, None leaves it free.
     options: per target, values of its options.
     plan: replay this plan instead of making a new one; it must be for the same model and targets.
+    costs: measured seconds, which take the place of estimates; see :func:`byoc.profile.measure_costs`.
 
     Raises
     ------
@@ -86,7 +92,8 @@ def partition(
         return replace(plan, model=prepared)
     settings = Settings(policy, min_ops, float(min_saving), max_partitions, tuple(pins))
     report("plan", 0, 1)
-    functions = plan_functions(graphs, found, settings, progress=progress)
+    model_of_cost = CostModel(settings.nominal_dim, measured=costs or MeasuredCosts())
+    functions = plan_functions(graphs, found, settings, model=model_of_cost, progress=progress)
     uses = tuple(TargetUse(t.name, t.version, tuple(sorted(t.options.items()))) for t in found)
     return Plan(prepared.name, prepared.digest, mark, uses, settings, functions, model=prepared)
 
@@ -207,7 +214,8 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
         external = [c.emitted.module for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule)]
         if external:
             module = module.with_attr("external_mods", external)
-        executable = compile_host(module, mcpu)
+        with noting_kernels(prepared.graphs) as kernels:
+            executable = compile_host(module, mcpu)
         report("link", 0, 1)
         used = [t for t in targets if any(c.target is t for c in lowered.compiled.values())]
         objects = [c.object_file for c in lowered.compiled.values() if c.object_file]
@@ -219,7 +227,7 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
         library = link(executable, objects, list(dict.fromkeys(libraries)), folder)
         promised = [(s, c.target.name) for s, c in lowered.compiled.items() if not isinstance(c.emitted, PyFunc)]
         check_symbols(library, promised)
-    return _artifact(lowered, prepared, used, weights, lifted, library, mcpu)
+    return _artifact(lowered, prepared, used, weights, lifted, tuple(kernels), library, mcpu)
 
 
 def _artifact(
@@ -228,6 +236,7 @@ def _artifact(
     used: Sequence[Target],
     weights: WeightStore,
     lifted: Mapping[str, tuple[int, ...]],
+    kernels: tuple[KernelRecord, ...],
     library: bytes,
     mcpu: str,
 ) -> Artifact:
@@ -243,6 +252,7 @@ def _artifact(
         codegens=tuple(CodegenRecord(t.name, t.version, t.codegen.requires()) for t in used),
         entry_functions=entries,
         partitions=partitions,
+        kernels=kernels,
     )
     sources = {
         f"{symbol}.{'cc' if c.emitted.language == 'c++' else 'c'}": c.emitted.code

@@ -51,6 +51,18 @@ class PartitionRecord:
 
 
 @dataclass(frozen=True)
+class KernelRecord:
+    """A call of a host kernel: the entry function that makes it, and the indices of the plan's ops that it computes.
+
+    The calls of one symbol stand in the order in which a run makes them.
+    """
+
+    entry: str
+    symbol: str
+    ops: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class WeightRecord:
     """A tensor in the member that holds the weights; ``offset`` and ``nbytes`` are bytes within it."""
 
@@ -87,6 +99,7 @@ class Manifest:
     codegens: tuple[CodegenRecord, ...] = ()
     entry_functions: tuple[EntryFunction, ...] = ()
     partitions: tuple[PartitionRecord, ...] = ()
+    kernels: tuple[KernelRecord, ...] = ()
     weights: tuple[WeightRecord, ...] = ()
     members: tuple[MemberRecord, ...] = ()
     states: tuple[Mapping[str, Any], ...] = ()
@@ -179,6 +192,7 @@ def _manifest(value: Mapping[str, Any]) -> Manifest:
         codegens=_list(value["codegens"], _codegen),
         entry_functions=_list(value["entry_functions"], _entry_function),
         partitions=_list(value["partitions"], _partition),
+        kernels=_list(value["kernels"], _kernel),
         weights=_list(value["weights"], _weight),
         members=_list(value["members"], _member),
         states=_list(value["states"], _mapping),
@@ -217,6 +231,10 @@ def _entry_function(value: Any) -> EntryFunction:
 def _partition(value: Any) -> PartitionRecord:
     bind = None if value["bind"] is None else _text(value["bind"])
     return PartitionRecord(_text(value["symbol"]), _text(value["target"]), bind, _list(value["constants"], _number))
+
+
+def _kernel(value: Any) -> KernelRecord:
+    return KernelRecord(_text(value["entry"]), _text(value["symbol"]), _list(value["ops"], _number))
 
 
 def _weight(value: Any) -> WeightRecord:

@@ -13,6 +13,7 @@ import click
 from byoc.errors import OptionError, RequirementError, ShapeError, UsageError
 
 if TYPE_CHECKING:
+    from byoc.partitioner.measured import MeasuredCosts
     from byoc.partitioner.plan import Plan
 
 Shapes = dict[str, list["int | str | None"]]
@@ -31,6 +32,7 @@ class PlanRequest:
     shapes: Shapes
     options: dict[str, dict[str, str]]
     plan_file: Path | None
+    costs_file: Path | None = None
 
     def keywords(self) -> dict[str, Any]:
         """Keywords for ``byoc.partition`` and ``byoc.compile``.
@@ -54,6 +56,7 @@ class PlanRequest:
             "min_saving": self.min_saving,
             "shapes": self.shapes or None,
             "options": self.options,
+            "costs": read_costs(self.costs_file) if self.costs_file is not None else None,
         }
 
     def _replayed(self) -> Plan:
@@ -66,6 +69,7 @@ class PlanRequest:
             "--max-partitions": self.max_partitions is not None,
             "--min-saving": self.min_saving,
             "--option": self.options,
+            "--costs": self.costs_file,
         }
         clashing = [flag for flag, given in flags.items() if given]
         if clashing:
@@ -82,6 +86,13 @@ def read_plan(path: Path) -> Plan:
     from byoc.partitioner.plan import Plan
 
     return Plan.from_json(read_text(path, "plan"))
+
+
+def read_costs(path: Path) -> MeasuredCosts:
+    """Measured costs from their file.  Raises :class:`UsageError` and :class:`PlanError` as :func:`read_plan` does."""
+    from byoc.partitioner.measured import MeasuredCosts
+
+    return MeasuredCosts.from_json(read_text(path, "file of costs"))
 
 
 def read_text(path: Path, what: str) -> str:
@@ -213,6 +224,13 @@ _FLAGS = [
         metavar="P.JSON",
         help="Replay a saved plan instead of making one.",
     ),
+    click.option(
+        "--costs",
+        "costs_file",
+        type=click.Path(path_type=Path),
+        metavar="COSTS.JSON",
+        help="Measured costs, from byoc profile --save-costs, in place of estimates.",
+    ),
 ]
 
 
@@ -230,6 +248,7 @@ def planning_flags(function: Callable[..., Any]) -> Callable[..., Any]:
         max_partitions: int | None,
         min_saving: float,
         plan_file: Path | None,
+        costs_file: Path | None,
         **others: Any,
     ) -> Any:
         request = PlanRequest(
@@ -242,6 +261,7 @@ def planning_flags(function: Callable[..., Any]) -> Callable[..., Any]:
             parse_shapes(shapes),
             parse_options(options),
             plan_file,
+            costs_file,
         )
         return function(request=request, **others)
 

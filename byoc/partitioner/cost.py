@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from byoc.codegen import Match, Peaks, guilty_line
 from byoc.errors import CheckError
 from byoc.graph import Node
+from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.target import Target
 from byoc.partitioner.work import bytes_of, flops_of, value_bytes
 
@@ -16,27 +16,24 @@ HOST_PEAKS = Peaks(flops=2e10, bandwidth=1e10, link_bandwidth=float("inf"), call
 
 @dataclass(frozen=True)
 class CostModel:
-    """Seconds, from a roofline of FLOPs and bytes against declared peaks, unless measured or given by the codegen.
-
-    `measured` holds seconds by (owner, name of the model's node).
-    """
+    """Seconds, from a roofline of FLOPs and bytes against declared peaks, unless measured or given by the codegen."""
 
     nominal_dim: int
     host: Peaks = HOST_PEAKS
-    measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    measured: MeasuredCosts = field(default_factory=MeasuredCosts)
 
     def on_host(self, node: Node) -> float:
         """Seconds that one op takes on the host."""
-        known = self.measured.get(("host", node.node))
+        known = self.measured.on_host(node)
         if known is not None:
             return known
         return self.host.call_overhead + self._roofline(node, self.host)
 
     def on_target(self, target: Target, match: Match) -> float:
         """Seconds that one match takes on a target.  Raises :class:`CheckError` when its `cost` misbehaves."""
-        known = [self.measured.get((target.name, n.node)) for n in match.nodes]
-        if all(k is not None for k in known):
-            return sum(k for k in known if k is not None)
+        known = self.measured.on_target(target.name, match.nodes)
+        if known is not None:
+            return known
         try:
             seconds = target.codegen.cost(match)
         except Exception as error:
