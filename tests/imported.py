@@ -1,4 +1,4 @@
-"""Running an imported model on TVM's plain host pipeline, beside ONNX Runtime or a reference."""
+"""Running an imported model on the host alone, beside ONNX Runtime or a reference."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import onnxruntime
 import tvm
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax
-from tvm.relax.backend.cpu_generic import pipeline as cpu_generic
 
+from byoc.host.pipeline import compile_host
 from byoc.importer import ImportedModel, import_model
 
 ELEMENTS = {
@@ -48,29 +48,15 @@ def node(op: str, inputs: str, outputs: str = "y", **attributes: object) -> onnx
 
 
 def run_on_host(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """The outputs as TVM computes them."""
+    """The outputs as the host computes them."""
     return execute(import_model(model), feeds)
 
 
 def execute(imported: ImportedModel, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    target = tvm.target.Target("llvm")
-    executable = tvm.compile(imported.module, target=target, relax_pipeline=_pipeline(target))
-    machine = relax.VirtualMachine(executable, tvm.cpu())
+    machine = relax.VirtualMachine(compile_host(imported.module, "native"), tvm.cpu())
     arguments = [tvm.runtime.tensor(np.asarray(feeds[spec.name])) for spec in imported.inputs]
     result = machine["main"](*arguments)
     return [value.numpy() for value in ([result] if isinstance(result, tvm.runtime.Tensor) else result)]
-
-
-def _pipeline(target: tvm.target.Target) -> tvm.ir.transform.Pass:
-    """TVM's default one without static memory planning, which shares a buffer between the branches of an ``If``."""
-    stages = (
-        cpu_generic.library_dispatch_passes,
-        cpu_generic.legalize_passes,
-        cpu_generic.dataflow_lower_passes,
-        cpu_generic.finalize_passes,
-    )
-    passes = [step for stage in stages for step in stage(target)]
-    return tvm.ir.transform.Sequential([step for step in passes if step.info.name != "StaticPlanBlockMemory"])
 
 
 def run_on_onnxruntime(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

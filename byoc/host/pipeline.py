@@ -9,6 +9,8 @@ from tvm import relax
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from byoc.errors import HostError
+from byoc.host.checks import check_reshapes
+from byoc.host.legalise import LEGALISE
 from byoc.relax_graph import blocks_of
 
 
@@ -35,21 +37,24 @@ def compile_host(module: tvm.IRModule, mcpu: str) -> Any:
 
 
 def _pipeline(target: tvm.target.Target, branches: bool) -> Any:
-    """TVM's CPU pipeline; without memory planning where a function branches.
+    """TVM's CPU pipeline with our legalisations; without memory planning where a function branches.
 
     `StaticPlanBlockMemory` lets both branches of an `If` share a storage that only one of them allocates.
     """
-    if not branches:
-        return relax.get_default_pipeline(target)
-    finalize = [p for p in cpu.finalize_passes(target) if p.info.name != "StaticPlanBlockMemory"]
-    steps = [*cpu.library_dispatch_passes(target), *cpu.legalize_passes(target), *cpu.dataflow_lower_passes(target)]
+    legalise = [_named(p, "LegalizeOps", relax.transform.LegalizeOps(LEGALISE)) for p in cpu.legalize_passes(target)]
+    finalize = [p for p in cpu.finalize_passes(target) if not (branches and p.info.name == "StaticPlanBlockMemory")]
+    steps = [*cpu.library_dispatch_passes(target), *legalise, *cpu.dataflow_lower_passes(target), *finalize]
 
     @tvm.transform.module_pass(opt_level=0)
     def pipeline(module: tvm.IRModule, _: Any) -> tvm.IRModule:
         with target:
-            return tvm.transform.Sequential([*steps, *finalize])(module)
+            return tvm.transform.Sequential(steps)(check_reshapes(module))
 
     return pipeline
+
+
+def _named(stock: Any, name: str, ours: Any) -> Any:
+    return ours if stock.info.name == name else stock
 
 
 def has_branches(module: tvm.IRModule) -> bool:

@@ -212,11 +212,6 @@ class GraphBuilder:
         tensors = [self.as_tensor(value) for value in values if value is not None]
         return tensors[0] if len(tensors) == 1 else relax.Tuple(tensors)
 
-    @property
-    def expanding(self) -> bool:
-        """Whether the nodes under way are the standard's definition of another node."""
-        return self._origin is not None
-
     def fresh_symbol(self) -> tirx.Var:
         """A new symbolic extent, for what is known only at run time."""
         self._symbols += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tvm_ffi import Tensor
 
     from byoc.runtime.machines import Machine
+
+_UNEQUAL = re.compile(r"\((-?\d+) vs\. (-?\d+)\)")
 
 
 class PythonFailures:
@@ -71,5 +74,8 @@ def session_error(manifest: Manifest, entry: EntryFunction, symbol: str | None, 
             f"{partition.target} says: {said}",
             f"the fault is in the codegen {partition.target} or in what it calls; leave it out to run on the host",
         )
-    where = f' in the host function "{symbol}"' if symbol else ""
+    unequal = _UNEQUAL.search(said) if symbol == "vm.builtin.match_shape" else None
+    if unequal:
+        said = f"sizes that follow from those of the inputs do not fit: {unequal[1]} where {unequal[2]} is wanted"
+    where = f' in the host function "{symbol}"' if symbol and not unequal else ""
     return SessionError(f'the run of "{entry.name}" failed{where}', said, "check the sizes of the inputs given")

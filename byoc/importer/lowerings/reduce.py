@@ -61,11 +61,6 @@ def _reduce(view: NodeView) -> Value:
     )
     x = x if wide == dtype else view.emit(op.astype(x, wide))
     result = view.emit(_REDUCTIONS[kind](x, over, keep))
-    if kind == "ReduceMax" and view.builder.expanding and "float" in dtype:
-        # TVM starts from the lowest finite number; Attention's definition asks for the maximum of nothing but -inf.
-        lowest = relax.const(-np.inf, dtype)
-        finite = view.emit(op.max(op.astype(op.not_equal(x, lowest), "float32"), over, keep))
-        result = view.emit(op.where(op.greater(finite, relax.const(0.0, "float32")), result, lowest))
     return result if wide == dtype else op.astype(result, dtype)
 
 
