@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DEFAULT_TOLERANCE = 1e-4
-HALF_TOLERANCE = 1e-3
-_HALF = ("float16", "bfloat16")
+from byoc.conformance.tolerance import whole_output
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,8 @@ class Difference:
     max_abs: largest absolute difference of two elements.
     max_rel: `max_abs` over the largest magnitude in the reference (over 1 where the reference is all zeros).
         Both are infinite where NaN, infinities, dtype or shape disagree; `note` says which.
+    cosine: cosine of the angle between result and reference as vectors; 1 where both are all zeros.
+    snr: signal-to-noise ratio in decibels: the reference's energy over the error's; infinite where they are equal.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Difference:
     max_abs: float
     max_rel: float
     note: str = ""
+    cosine: float = 1.0
+    snr: float = float("inf")
 
     def tolerance(self, asked: float | None) -> float:
         """The bound on `max_rel` for this dtype, unless one was asked for."""
-        if asked is not None:
-            return asked
-        return HALF_TOLERANCE if self.dtype in _HALF else DEFAULT_TOLERANCE
+        return whole_output(self.dtype) if asked is None else asked
 
 
 def difference(name: str, got: np.ndarray, want: np.ndarray) -> Difference:
@@ -41,16 +41,36 @@ def difference(name: str, got: np.ndarray, want: np.ndarray) -> Difference:
     dtype, shape = str(got.dtype), tuple(got.shape)
     if shape != tuple(want.shape) or dtype != str(want.dtype):
         note = f"has {dtype}{list(shape)}, the reference {want.dtype}{list(want.shape)}"
-        return Difference(name, dtype, shape, float("inf"), float("inf"), note)
+        return _unequal(name, dtype, shape, note)
     if got.size == 0:
         return Difference(name, dtype, shape, 0.0, 0.0)
     left, right = _comparable(got), _comparable(want)
     if not np.array_equal(np.where(np.isfinite(left), 0.0, left), np.where(np.isfinite(right), 0.0, right), True):
-        return Difference(name, dtype, shape, float("inf"), float("inf"), "NaN or infinity where the other has none")
+        return _unequal(name, dtype, shape, "NaN or infinity where the other has none")
     finite = np.isfinite(left)
-    max_abs = float(np.max(np.abs(left[finite] - right[finite]), initial=0.0))
-    scale = float(np.max(np.abs(right[finite]), initial=0.0)) or 1.0
-    return Difference(name, dtype, shape, max_abs, max_abs / scale)
+    left, right = left[finite], right[finite]
+    max_abs = float(np.max(np.abs(left - right), initial=0.0))
+    scale = float(np.max(np.abs(right), initial=0.0)) or 1.0
+    return Difference(name, dtype, shape, max_abs, max_abs / scale, "", _cosine(left, right), _snr(left, right))
+
+
+def _unequal(name: str, dtype: str, shape: tuple[int, ...], note: str) -> Difference:
+    infinite = float("inf")
+    return Difference(name, dtype, shape, infinite, infinite, note, cosine=0.0, snr=-infinite)
+
+
+def _cosine(left: np.ndarray, right: np.ndarray) -> float:
+    lengths = float(np.linalg.norm(left) * np.linalg.norm(right))
+    if lengths == 0.0:
+        return 1.0 if not left.any() and not right.any() else 0.0
+    return float(np.clip(np.real(np.vdot(left, right)) / lengths, -1.0, 1.0))
+
+
+def _snr(left: np.ndarray, right: np.ndarray) -> float:
+    noise, signal = float(np.sum(np.abs(left - right) ** 2)), float(np.sum(np.abs(right) ** 2))
+    if noise == 0.0:
+        return float("inf")
+    return 10.0 * float(np.log10(signal / noise)) if signal else float("-inf")
 
 
 def _comparable(array: np.ndarray) -> np.ndarray:

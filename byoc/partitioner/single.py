@@ -1,32 +1,46 @@
-"""A plan in which every composite is a partition of its own, for looking at composites one by one."""
+"""Cut the partitions of a plan into smaller ones, for looking at composites one by one or a few together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from byoc.graph import Graph
-from byoc.partitioner.plan import FunctionPlan, Partition, Plan, check_consistency
+from byoc.partitioner.plan import Composite, FunctionPlan, Partition, Plan, check_consistency
 from byoc.partitioner.prune import boundary_of
+
+Pieces = Mapping[str, Sequence[Sequence[Composite]]]
 
 
 def composites_apart(plan: Plan, graphs: Mapping[str, Graph]) -> Plan:
     """The same owners, but one partition for each composite; a match has one exit, so that each is convex."""
-    functions = tuple(_apart(f, graphs[f.name], plan.settings.nominal_dim) for f in plan.functions)
-    apart = replace(plan, functions=functions)
-    check_consistency(apart)
-    return apart
+    parts = [part for function in plan.functions for part in function.partitions]
+    return cut(plan, graphs, {p.symbol: [(c,) for c in sorted(p.composites, key=lambda c: c.root)] for p in parts})
 
 
-def _apart(function: FunctionPlan, graph: Graph, nominal: int) -> FunctionPlan:
+def cut(plan: Plan, graphs: Mapping[str, Graph], pieces: Pieces) -> Plan:
+    """The plan with the partitions named in `pieces` replaced by one for each group of their composites.
+
+    The k-th piece of partition ``s`` has the symbol ``s_ck``.  Each group must be convex.
+    """
+    functions = tuple(_cut(f, graphs[f.name], plan.settings.nominal_dim, pieces) for f in plan.functions)
+    result = replace(plan, functions=functions)
+    check_consistency(result)
+    return result
+
+
+def _cut(function: FunctionPlan, graph: Graph, nominal: int, pieces: Pieces) -> FunctionPlan:
     partitions: list[Partition] = []
     for part in function.partitions:
-        for number, composite in enumerate(sorted(part.composites, key=lambda c: c.root)):
-            ops = tuple(sorted(composite.ops))
+        if part.symbol not in pieces:
+            partitions.append(replace(part, index=len(partitions)))
+            continue
+        for number, composites in enumerate(pieces[part.symbol]):
+            ops = tuple(sorted(i for c in composites for i in c.ops))
             edge = boundary_of(graph, ops, nominal)
-            symbol = f"{part.symbol}_c{number}"
+            symbol, index = f"{part.symbol}_c{number}", len(partitions)
             partitions.append(
-                Partition(len(partitions), part.target, symbol, ops, (composite,), edge.bytes_in, edge.bytes_out)
+                Partition(index, part.target, symbol, ops, tuple(composites), edge.bytes_in, edge.bytes_out)
             )
     owner = {i: p.index for p in partitions for i in p.ops}
     ops_after = tuple(replace(op, partition=owner.get(op.index, -1)) for op in function.ops)
