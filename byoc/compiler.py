@@ -241,7 +241,11 @@ def _artifact(
     mcpu: str,
 ) -> Artifact:
     partitions = tuple(_partition_record(s, c, weights) for s, c in lowered.compiled.items())
-    entries = tuple(EntryFunction(n, s.inputs, s.outputs, lifted.get(n, ())) for n, s in prepared.signatures.items())
+    states = list(dict.fromkeys(spec for s in prepared.signatures.values() for spec in s.states))
+    entries = tuple(
+        EntryFunction(n, s.inputs, s.outputs, lifted.get(n, ()), tuple(states.index(spec) for spec in s.states))
+        for n, s in prepared.signatures.items()
+    )
     manifest = Manifest(
         byoc_version=byoc.__version__,
         tvm_version=TVM_VERSION,
@@ -253,6 +257,8 @@ def _artifact(
         entry_functions=entries,
         partitions=partitions,
         kernels=kernels,
+        states=tuple(states),
+        model_digest=prepared.digest,
     )
     sources = {
         f"{symbol}.{'cc' if c.emitted.language == 'c++' else 'c'}": c.emitted.code

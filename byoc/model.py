@@ -23,13 +23,20 @@ from byoc.rewrite.canonical import canonicalise, entry_functions
 from byoc.rewrite.layout import convert_layouts
 from byoc.tensor_spec import TensorSpec
 
+STATES = "byoc_states"
+
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs and outputs of one entry function, under the names that a caller uses."""
+    """Inputs, outputs and states of one entry function, under the names that a caller uses.
+
+    States are parameters after the inputs that the function updates in place.  A Relax function names them in its
+    attribute ``byoc_states``; functions that name the same state share it.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    states: tuple[TensorSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ def prepare_model(
         imported = import_model(source, shapes=shapes)
         name, digest, module = imported.name, imported.digest, imported.module
         signatures = {"main": Signature(imported.inputs, imported.outputs)}
+    _check_states(signatures)
     entries = list(signatures)
     module = canonicalise(module, entries)
     module = _run_passes(module, targets, entries)
@@ -92,6 +100,7 @@ def _digest(module: tvm.IRModule) -> str:
 
 def _signature(function: Any) -> Signature:
     inputs = []
+    states = _state_names(function)
     for param in function.params:
         if not isinstance(param.ty, relax.TensorType):
             raise UnsupportedModelError(
@@ -101,7 +110,39 @@ def _signature(function: Any) -> Signature:
     returned = function.ret_ty
     fields = list(returned.fields) if isinstance(returned, relax.TupleType) else [returned]
     outputs = [_spec(f"output{i}" if len(fields) > 1 else "output", ty) for i, ty in enumerate(fields)]
-    return Signature(tuple(inputs), tuple(outputs))
+    count = len(inputs) - len(states)
+    return Signature(tuple(inputs[:count]), tuple(outputs), tuple(inputs[count:]))
+
+
+def _check_states(signatures: Mapping[str, Signature]) -> None:
+    """Functions that name the same state must agree on what it is."""
+    seen: dict[str, tuple[str, TensorSpec]] = {}
+    for function, signature in signatures.items():
+        for spec in signature.states:
+            other, known = seen.setdefault(spec.name, (function, spec))
+            if known != spec:
+                raise UnsupportedModelError(
+                    f'the state "{spec.name}" is {known} in {other} and {spec} in {function}',
+                    "entry functions share a state by its name, so that it is one tensor",
+                    "give both the same shape and dtype, or two names",
+                )
+            if any(isinstance(dim, str) for dim in spec.shape):
+                raise UnsupportedModelError(
+                    f"the state {spec} has a dimension of unknown size",
+                    "states are allocated once",
+                    "fix the dimension",
+                )
+
+
+def _state_names(function: Any) -> list[str]:
+    names = [str(n) for n in function.attrs[STATES]] if function.attrs is not None and STATES in function.attrs else []
+    last = [str(p.name) for p in function.params][len(function.params) - len(names) :]
+    if names != last:
+        raise UnsupportedModelError(
+            f"the states {', '.join(names)} are not the last parameters ({', '.join(last)})",
+            "states are passed after the inputs, in the order in which they are named",
+        )
+    return names
 
 
 def _spec(name: str, ty: Any) -> TensorSpec:

@@ -27,13 +27,15 @@ class CodegenRecord:
 class EntryFunction:
     """A callable function.
 
-    The library's function of that name takes the inputs in order and then the weights whose indices are listed.
+    The library's function of that name takes the inputs in order, then the states and then the weights whose indices
+    are listed.  States are updated in place.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     weights: tuple[int, ...] = ()
+    states: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,9 @@ class Manifest:
     kernels: tuple[KernelRecord, ...] = ()
     weights: tuple[WeightRecord, ...] = ()
     members: tuple[MemberRecord, ...] = ()
-    states: tuple[Mapping[str, Any], ...] = ()
+    states: tuple[TensorSpec, ...] = ()
     build_id: str = ""
+    model_digest: str = ""
     format_version: int = FORMAT_VERSION
 
     def entry(self, name: str) -> EntryFunction | None:
@@ -195,8 +198,9 @@ def _manifest(value: Mapping[str, Any]) -> Manifest:
         kernels=_list(value["kernels"], _kernel),
         weights=_list(value["weights"], _weight),
         members=_list(value["members"], _member),
-        states=_list(value["states"], _mapping),
+        states=_list(value["states"], TensorSpec.from_json),
         build_id=_text(value["build_id"]),
+        model_digest=_text(value["model_digest"]),
         format_version=value["format_version"],
     )
     _check_references(manifest)
@@ -213,6 +217,12 @@ def _check_references(manifest: Manifest) -> None:
     ]:
         if any(index >= len(manifest.weights) for index in indices):
             raise ValueError(f"{owner!r} refers to a weight that is not there ({len(manifest.weights)} are)")
+    for entry in manifest.entry_functions:
+        if any(index >= len(manifest.states) for index in entry.states):
+            raise ValueError(f"{entry.name!r} refers to a state that is not there ({len(manifest.states)} are)")
+    for state in manifest.states:
+        if any(isinstance(dim, str) for dim in state.shape):
+            raise ValueError(f"the state {state.name!r} has a dimension of unknown size")
 
 
 def _codegen(value: Any) -> CodegenRecord:
@@ -225,6 +235,7 @@ def _entry_function(value: Any) -> EntryFunction:
         _list(value["inputs"], TensorSpec.from_json),
         _list(value["outputs"], TensorSpec.from_json),
         _list(value["weights"], _number),
+        _list(value["states"], _number),
     )
 
 

@@ -41,7 +41,7 @@ struct TensorSpec {
 struct EntryFunction {
   std::string name;
   std::vector<TensorSpec> inputs, outputs;
-  std::vector<int64_t> weights;
+  std::vector<int64_t> weights, states;
 };
 
 namespace detail {
@@ -198,11 +198,15 @@ class Model {
 
   const std::vector<EntryFunction>& entry_functions() const { return entries_; }
 
+  /* Tensors that entry functions update in place, all zero at first. */
+  const std::vector<ffi::Tensor>& states() const { return states_; }
+
   /* Run one entry function; inputs in its order, contiguous and aligned (see AlignedTensor). */
   std::vector<ffi::Tensor> Run(const std::string& entry, const std::vector<ffi::Tensor>& inputs) {
     const EntryFunction& function = Find(entry);
     Check(function, inputs);
     std::vector<ffi::AnyView> arguments(inputs.begin(), inputs.end());
+    for (int64_t index : function.states) arguments.push_back(states_.at(index));
     for (int64_t index : function.weights) arguments.push_back(weights_.at(index));
     ffi::Any result;
     try {
@@ -231,7 +235,13 @@ class Model {
     for (const auto& item : archive.manifest()["entry_functions"].cast<ffi::json::Array>()) {
       auto entry = item.cast<ffi::json::Object>();
       entries_.push_back({entry["name"].cast<ffi::String>(), detail::Specs(entry["inputs"]),
-                          detail::Specs(entry["outputs"]), detail::Numbers(entry["weights"])});
+                          detail::Specs(entry["outputs"]), detail::Numbers(entry["weights"]),
+                          detail::Numbers(entry["states"])});
+    }
+    for (const auto& item : archive.manifest()["states"].cast<ffi::json::Array>()) {
+      auto spec = item.cast<ffi::json::Object>();
+      states_.push_back(AlignedTensor(detail::Numbers(spec["shape"]), spec["dtype"].cast<ffi::String>()));
+      std::memset(states_.back().data_ptr(), 0, ffi::GetDataSize(states_.back()));
     }
   }
 
@@ -302,7 +312,7 @@ class Model {
   // In this order, so that the machine goes first and the weights, to which partitions point, last.
   int threads_;
   std::vector<EntryFunction> entries_;
-  std::vector<ffi::Tensor> weights_;
+  std::vector<ffi::Tensor> weights_, states_;
   ffi::Optional<ffi::Module> library_, machine_;
 };
 

@@ -11,8 +11,9 @@ import tvm
 
 from byoc.codegen import CSource, Match, PyFunc, Reject, RuntimeModule, guilty_line
 from byoc.errors import ByocError, CheckError, CompilerError, EmitError
-from byoc.graph import Graph
+from byoc.graph import Graph, Value
 from byoc.lower.compile_c import CCompiler
+from byoc.lower.in_place import storage_of
 from byoc.lower.outline import SYMBOL, outline
 from byoc.lower.partition_function import PartitionFunction
 from byoc.partitioner.match import find_matches
@@ -160,17 +161,39 @@ def partition_function(function: Any, entry: str, partition: Partition, target: 
     if optimized.params and str(optimized.params[-1].name) == "shape_args":
         shape_args = tuple(str(d.name) for d in optimized.params[-1].ty.values)
     constants = {id(v): v for m in matches for v in m.inputs if v.is_constant}
+    inputs = tuple(p for p in graph.params if p.dtype != "shape")
+    updated = _updated(graph, inputs)
+    if isinstance(updated, Reject):
+        return updated
+    in_place = {result for result, _ in updated}
     return PartitionFunction(
         symbol=partition.symbol,
         entry=entry,
         matches=tuple(matches),
-        inputs=tuple(p for p in graph.params if p.dtype != "shape"),
+        inputs=inputs,
         shape_args=shape_args,
-        outputs=tuple(graph.returned),
+        outputs=tuple(v for k, v in enumerate(graph.returned) if k not in in_place),
         constants=tuple(constants.values()),
         options=target.options,
         function=optimized,
+        updated=updated,
     )
+
+
+def _updated(graph: Graph, inputs: tuple[Value, ...]) -> tuple[tuple[int, int], ...] | Reject:
+    """(result, input) for each result of the function that is an input updated in place."""
+    place = {id(v): k for k, v in enumerate(inputs)}
+    pairs = []
+    for k, value in enumerate(graph.returned):
+        storage = storage_of(value)
+        if storage is value:
+            continue
+        if id(storage) not in place:
+            return Reject(
+                f"{value.op} updates a tensor that is made in the same partition and read outside", value.name
+            )
+        pairs.append((k, place[id(storage)]))
+    return tuple(pairs)
 
 
 def _matches_of_plan(graph: Graph, partition: Partition, target: Target) -> list[Match]:

@@ -81,9 +81,9 @@ class _Rewriter:
     def _external(self, variable: Any, symbol: str, args: list[Any]) -> list[Any]:
         ty = variable.ty
         fields = list(ty.fields) if isinstance(ty, relax.TupleType) else [ty]
-        emitted = self.compiled[symbol].emitted
+        emitted, updated = self.compiled[symbol].emitted, dict(self.compiled[symbol].function.updated)
         workspace = 0 if isinstance(emitted, PyFunc) else emitted.workspace
-        if isinstance(workspace, int) and workspace == 0:
+        if not updated and isinstance(workspace, int) and workspace == 0:
             return [
                 relax.VarBinding(
                     variable, relax.call_dps_packed(symbol, args, out_ty=fields if len(fields) > 1 else fields[0])
@@ -92,12 +92,23 @@ class _Rewriter:
         size = workspace
         if isinstance(workspace, Dim):
             size = substitute(workspace.expr, _callers_symbols(self.compiled[symbol], args))
-        packed_ty = [*fields, relax.TensorType((size,), "uint8")]
-        call = relax.call_dps_packed(symbol, args, out_ty=packed_ty)
-        packed = relax.DataflowVar(f"{symbol}_with_workspace", relax.TupleType(packed_ty))
-        items = [relax.TupleGetItem(packed, k) for k in range(len(fields))]
+        packed_ty = [f for k, f in enumerate(fields) if k not in updated]
+        if not (isinstance(size, int) and size == 0):
+            packed_ty.append(relax.TensorType((size,), "uint8"))
+        call, alone = relax.call_dps_packed(symbol, args, out_ty=packed_ty), len(packed_ty) == 1
+        packed = relax.DataflowVar(f"{symbol}_packed", packed_ty[0] if alone else relax.TupleType(packed_ty))
+        results = [packed] if alone else [relax.TupleGetItem(packed, k) for k in range(len(packed_ty))]
+        bindings, items, fresh = [relax.VarBinding(packed, call)], [], 0
+        for k, field in enumerate(fields):
+            if k in updated:
+                after = relax.DataflowVar(f"{symbol}_after{k}", relax.TupleType([field, packed_ty[0]]))
+                bindings.append(relax.VarBinding(after, _once_done(args[updated[k]], results[0], after.ty)))
+                items.append(relax.TupleGetItem(after, 0))
+            else:
+                items.append(results[fresh])
+                fresh += 1
         value = relax.Tuple(items) if isinstance(ty, relax.TupleType) else items[0]
-        return [relax.VarBinding(packed, call), relax.VarBinding(variable, value)]
+        return [*bindings, relax.VarBinding(variable, value)]
 
     def _lift(self, expr: Any) -> Any:
         if isinstance(expr, relax.Tuple):
@@ -115,6 +126,11 @@ class _Rewriter:
             self.weights.append(index)
         self.lifted[expr] = self.params[index]
         return self.lifted[expr]
+
+
+def _once_done(tensor: Any, result: Any, ty: Any) -> Any:
+    """`tensor` in a tuple with a result of the call that updated it, so that nobody reads the tensor earlier."""
+    return relax.call_pure_packed("vm.builtin.make_tuple", tensor, result, ty_args=[ty])
 
 
 def _callers_symbols(compiled: Compiled, args: list[Any]) -> dict[Any, Any]:

@@ -22,6 +22,8 @@ class PartitionFunction:
     inputs: tensors passed in, in argument order.
     shape_args: names of symbolic dimensions that no input's shape gives; passed as one shape argument after the inputs.
     outputs: tensors to write, passed after the inputs (destination-passing style).
+    updated: inputs that are updated in place, by index: ``(result, input)`` says that the function's result number
+        `result` is input number `input`, so that it is not among `outputs`.
     constants: constants that the matches read, each once.
     options: the codegen's options with their values.
     function: the Relax function; calling it on the host is the partition's reference.
@@ -36,3 +38,4 @@ class PartitionFunction:
     constants: tuple[Value, ...]
     options: Mapping[str, Any]
     function: Any
+    updated: tuple[tuple[int, int], ...] = ()

@@ -11,6 +11,7 @@ from byoc.codegen import Codegen, CSource, Match, Reject, SourceContext
 from byoc.errors import EmitError
 from byoc.graph import Value, item_bytes
 from byoc.lower.buffers import BufferPlan, Request, plan_buffers
+from byoc.lower.in_place import storage_of
 from byoc.lower.partition_function import PartitionFunction
 
 C_TYPES = {
@@ -134,6 +135,10 @@ def name_values(partition: PartitionFunction, source: Source) -> None:
             if value.is_constant:
                 value.c_name = source.model_constant(value)
         for value in match.outs:
+            storage = storage_of(value)
+            if storage is not value:
+                value.c_name = storage.c_name
+                continue
             value.c_name = _identifier(value.node.rsplit("/", 1)[-1], match.root.op.rsplit(".", 1)[-1], taken)
 
 
@@ -153,14 +158,16 @@ def _requests(partition: PartitionFunction, source: Source) -> list[Request]:
     outputs = {id(v) for v in partition.outputs}
     last: dict[int, int] = {}
     for step, match in enumerate(partition.matches):
-        for value in match.inputs:
-            last[id(value)] = step
+        for value in (*match.inputs, *match.outs):
+            last[id(storage_of(value))] = step
     requests = []
     for step, match in enumerate(partition.matches):
         for value in match.outs:
-            if id(value) not in outputs:
+            if id(value) not in outputs and storage_of(value) is value:
                 nbytes = value.size * max(1, int(item_bytes(value.dtype)))
                 requests.append(Request(value.c_name, nbytes, step, last.get(id(value), step)))
+    if not outputs:
+        requests.append(Request("done", 1, 0, 0))  # what runs afterwards needs a result of the call to depend on
     return requests + [Request(name, nbytes, step, step) for name, nbytes, step in source.scratches]
 
 
@@ -171,8 +178,10 @@ def _function(partition: PartitionFunction, source: Source, bodies: list[tuple[M
     count = inputs + shape_args + outputs + has_workspace
     lines = [_PROLOGUE.format(symbol=partition.symbol, count=count).rstrip("\n")]
     lines += [f"  const int64_t {name} = {text}; (void){name};" for name, text in symbol_sources(partition)]
+    updated = {id(storage_of(v)) for m in partition.matches for v in m.outs if storage_of(v) is not v}
     for i, value in enumerate(partition.inputs):
-        lines.append(f"  const {c_type(value.dtype)} *{value} = (const {c_type(value.dtype)} *)byoc_data(args + {i});")
+        kind = f"{'' if id(value) in updated else 'const '}{c_type(value.dtype)}"
+        lines.append(f"  {kind} *{value} = ({kind} *)byoc_data(args + {i});")
     for i, value in enumerate(partition.outputs):
         position = inputs + shape_args + i
         lines.append(f"  {c_type(value.dtype)} *{value} = ({c_type(value.dtype)} *)byoc_data(args + {position});")

@@ -10,7 +10,7 @@ from tvm.script import tirx as T  # noqa: N812 - TVMScript knows it by this name
 from byoc.llm.kv_bytes import byte_of_float, byte_of_half, float_at, half_at
 from byoc.llm.kv_layout import CacheLayout
 from byoc.ops.kv_attrs import append_attrs, layout_of
-from byoc.ops.register import byoc_op, call
+from byoc.ops.register import byoc_op, call, update_in_place
 
 _BIG = 3.0e38
 
@@ -22,12 +22,11 @@ def kv_append(builder: relax.BlockBuilder, c: relax.Call) -> Any:
     ``cache`` uint8[batch, kv_heads, nbytes], ``new`` float32[batch, tokens, kv_heads, head_dim], ``lengths``
     int64[batch].  Token i of sequence b goes to slot ``(lengths[b] + i) % capacity``.
     """
-    cache, new, lengths = c.args
+    cache = c.args[0]
     batch, heads, _ = (int(d) for d in cache.ty.shape.values)
     layout, scale, minimum = layout_of(c.attrs)
     function = append_function(layout, batch, heads, scale, minimum)
-    variable = builder.add_func(function, "kv_append")
-    return relax.call_tir_inplace(variable, [cache, new, lengths], inplace_indices=[0], out_ty=[cache.ty])
+    return update_in_place(builder, "kv_append", function, c.args)
 
 
 def append_tokens(

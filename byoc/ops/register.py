@@ -64,6 +64,13 @@ def byoc_op(
     return decorate
 
 
+def update_in_place(builder: relax.BlockBuilder, name: str, function: Any, arguments: Sequence[Any]) -> relax.Call:
+    """The call of a TIR function that updates its first argument, for the legalisation of an `in_place` op."""
+    opaque = 8  # TVM's number for functions that are fused with nothing
+    variable = builder.add_func(function.with_attr("op_pattern", opaque), name)
+    return relax.call_tir_inplace(variable, list(arguments), inplace_indices=[0], out_ty=[arguments[0].ty])
+
+
 def find_op(name: str) -> RegisteredOp | None:
     """The op of that name, with or without the prefix ``byoc.``."""
     return _ops.get(name if name.startswith(PREFIX) else PREFIX + name)

@@ -16,6 +16,7 @@ from byoc.runtime.failures import PythonFailures, failed_symbol, session_error
 from byoc.runtime.inputs import InputBinder
 from byoc.runtime.machines import Instrument, Machine, MachinePool
 from byoc.runtime.native import load_library, load_runtime, message_of
+from byoc.runtime.state import State, require_state_of
 from byoc.runtime.tensors import numpy_from_tensor, tensor_from_numpy
 from byoc.runtime.threads import prepare_pool, thread_count, use_threads
 
@@ -66,12 +67,15 @@ class Session:
             tensor_from_numpy(array, str(array.dtype)) for array in artifact.arrays
         )
         self._weight_addresses = frozenset(tensor.data_ptr() for tensor in self._weights)
-        self._calls = {entry.name: _Call(entry, self._weights) for entry in self.manifest.entry_functions}
+        self._calls = {
+            entry.name: _Call(entry, self._weights, self.manifest) for entry in self.manifest.entry_functions
+        }
         self._python = PythonFailures(artifact.python_functions)
         self._library: Module | None = load_library(artifact.library)
         self._bind_constants(self._library)
         self._pool = MachinePool(self._new_machine)
         self._instrument: Instrument | None = None
+        self._state: State | None = None
         self._closing = threading.Lock()
 
     @property
@@ -84,13 +88,26 @@ class Session:
         """Threads that a run uses."""
         return self._threads
 
-    def run(self, inputs: Mapping[str, Any], *, entry: str | None = None) -> dict[str, np.ndarray[Any, Any]]:
+    @property
+    def state(self) -> State:
+        """The state that runs use when they are given no other."""
+        if self._state is None:
+            self._state = self.new_state()
+        return self._state
+
+    def new_state(self) -> State:
+        """A fresh state, all zero, for runs that shall not touch the session's own."""
+        return State(self.manifest.states, self.manifest.model_digest)
+
+    def run(
+        self, inputs: Mapping[str, Any], *, entry: str | None = None, state: State | None = None
+    ) -> dict[str, np.ndarray[Any, Any]]:
         """Run one entry function and return its outputs by name.
 
         ``inputs`` maps each input's name to a numpy array or an object that speaks DLPack (a torch tensor, say), of
         the dtype and shape that the entry function expects.  Memory that is contiguous and 64-byte aligned (see
         :func:`byoc.runtime.aligned_empty`) is used in place, other memory is copied.  ``entry`` None means the only
-        function, else ``main``.
+        function, else ``main``.  ``state`` None means the session's own; it is updated in place.
 
         Outputs are numpy views on fresh memory; they stay valid after the session is closed.
 
@@ -99,6 +116,14 @@ class Session:
         """
         call = self._call(entry)
         given = call.binder.bind(inputs)
+        if not call.entry.states:
+            return self._run(call, given)
+        state = self.state if state is None else state
+        require_state_of(state, self.manifest.model_digest, self.manifest.states)
+        with state.lock:
+            return self._run(call, [*given, *state.tensors(call.states)])
+
+    def _run(self, call: _Call, given: list[Tensor]) -> dict[str, np.ndarray[Any, Any]]:
         machine = self._pool.take()
         try:
             machine.set_instrument(self._instrument)
@@ -125,7 +150,7 @@ class Session:
         with self._closing:
             self._pool.close()
             self._library = None
-            self._calls = {name: _Call(call.entry, ()) for name, call in self._calls.items()}
+            self._calls = {name: _Call(call.entry, (), self.manifest) for name, call in self._calls.items()}
             self._weights = ()
 
     def __enter__(self) -> Session:
@@ -167,7 +192,7 @@ class Session:
                 ) from error
 
     def _failure(self, call: _Call, given: list[Tensor], machine: Machine, error: Exception) -> SessionError:
-        """The error of a failed run, with the partition at fault; functions have no state, so a second run shows it."""
+        """The error of a failed run, with the partition at fault, which a second run shows."""
         symbol, cause = self._python.last()
         if symbol is None:
             symbol = failed_symbol(machine, call.entry.name, [*given, *call.weights])
@@ -178,8 +203,9 @@ class Session:
 class _Call:
     """What calling one entry function takes, worked out beforehand."""
 
-    def __init__(self, entry: EntryFunction, weights: tuple[Tensor, ...]) -> None:
+    def __init__(self, entry: EntryFunction, weights: tuple[Tensor, ...], manifest: Manifest) -> None:
         self.entry = entry
+        self.states = tuple(manifest.states[index].name for index in entry.states)
         self.binder = InputBinder(entry)
         self.weights = tuple(weights[index] for index in entry.weights) if weights else ()
         self._outputs = tuple((spec.name, spec.dtype) for spec in entry.outputs)

@@ -31,7 +31,7 @@ FULL = Manifest(
     ),
     weights=(WeightRecord("w", "float32", (2, 3), 0, 24),),
     members=(MemberRecord("plan.json", 3, "ab" * 32),),
-    states=({"name": "cache"},),
+    states=(TensorSpec("cache", "uint8", (1, 2, 64)),),
     build_id="abc",
 )
 
