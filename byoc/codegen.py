@@ -213,6 +213,7 @@ class Codegen:
     peaks: for the cost model.
     layout: op name -> layouts of its inputs that the target wants, such as ``{"nn.conv2d": ("NHWC", "OHWI")}``; the
         framework converts the ops that the codegen then accepts, and cancels transposes.
+    for_tests: whether its results are not the model's, so that `byoc explain` never suggests it.
     """
 
     patterns: ClassVar[Mapping[str, Any]] = {}
@@ -224,6 +225,7 @@ class Codegen:
     c_flags: ClassVar[list[str]] = []
     peaks: ClassVar[Peaks] = Peaks()
     layout: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    for_tests: ClassVar[bool] = False
     name: ClassVar[str] = ""
     version: ClassVar[str] = ""
     folder: ClassVar[Path] = Path()

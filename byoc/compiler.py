@@ -62,7 +62,8 @@ def partition(
 
     Parameters
     ----------
-    model: path of an ONNX file, its bytes, a ``ModelProto``, or a Relax ``IRModule``.
+    model: path of an ONNX file, its bytes, a ``ModelProto``, or a Relax ``IRModule``; or the
+        `model` of a plan for targets with the same `passes` and `layout`, which spares importing it again.
     targets: names of codegens in the order of priority; the host takes the rest.
     pins: ``"NODE=owner"``, ``"op:TYPE=owner"``, ``"/regex/=owner"``.
     policy: ``"priority"`` or ``"cost"``.
@@ -84,7 +85,7 @@ def partition(
         options = {t.name: dict(t.options) for t in plan.targets}
     found = find_targets(targets, options)
     report("import", 0, 1)
-    prepared = prepare_model(model, found, shapes=shapes)
+    prepared = model if isinstance(model, PreparedModel) else prepare_model(model, found, shapes=shapes)
     graphs = list(prepared.graphs.values())
     mark = fingerprint(graphs)
     if plan is not None:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> str:
     """Columns aligned with two spaces between; `right` has an ``r`` for each column that is aligned to the right.
 
-    ``table(["op", "count"], [["add", 3]], right="lr")``.  Cells are kept verbatim, on one line each.
+    ``table(["op", "count"], [["add", 3]], right="lr")``.  Cells are kept verbatim, on one line each;
+    what a terminal would obey is written as its escape.
     """
-    cells = [[" ".join(str(cell).split()) for cell in row] for row in (headers, *rows)]
+    cells = [[_printable(" ".join(str(cell).split())) for cell in row] for row in (headers, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     sides = right.ljust(len(headers), "l")
 
@@ -19,6 +20,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], right: str =
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(cells[0]), "  ".join("-" * width for width in widths), *map(line, cells[1:])])
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def flops_text(flops: float) -> str:

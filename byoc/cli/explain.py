@@ -18,28 +18,74 @@ if TYPE_CHECKING:
 
 
 @click.command("explain")
-@click.argument("source", metavar="MODEL", type=click.Path(path_type=Path))
+@click.argument("source", metavar="[MODEL]", required=False, type=click.Path(path_type=Path))
 @click.argument("node", required=False)
+@click.option(
+    "--diff",
+    "compared",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="A.JSON B.JSON",
+    help="Say what differs between two plans (or artifacts, or models planned with the flags given).",
+)
 @plugin_flag
 @planning_flags
 @answer_flags
-def command(source: Path, node: str | None, request: PlanRequest, as_json: bool) -> None:
+def command(
+    source: Path | None, node: str | None, compared: tuple[Path, Path] | None, request: PlanRequest, as_json: bool
+) -> None:
     """Say which op goes where, and why not elsewhere.
 
     MODEL is an ONNX model (planned with the flags given), a saved plan (.json), or an artifact (.byoc).
     With the name of an ONNX NODE, tell everything about that one.
     """
+    if compared is not None:
+        if source is not None:
+            raise UsageError("--diff compares its own two files; it takes no other MODEL", todo=f"leave out {source}")
+        answer_difference(*compared, request, as_json)
+    elif source is None:
+        raise UsageError("no MODEL is given", todo="byoc explain model.onnx --target a,b; or --diff a.json b.json")
+    elif node is not None:
+        answer_node(find_plan(source, request), node, as_json)
+    else:
+        answer_plan(source, request, as_json)
+
+
+def answer_plan(source: Path, request: PlanRequest, as_json: bool) -> None:
+    """Explain the whole plan, with a suggestion where there is a model to plan anew."""
     from byoc import explain
 
     plan = find_plan(source, request)
-    if as_json and node is None:
-        print_json(explain.explain_json(plan))
-    elif as_json:
-        print_json(explain.explain_node_json(plan, str(node)))
-    elif node is None:
-        click.echo(explain.explain_text(plan))
+    suggestion = None
+    if plan.model is not None and request.plan_file is None:
+        from byoc.suggest import suggest
+
+        suggestion = suggest(plan, source, shapes=request.shapes)
+    if as_json:
+        print_json(explain.explain_json(plan, suggestion))
+    else:
+        click.echo(explain.explain_text(plan, suggestion))
+
+
+def answer_node(plan: Plan, node: str, as_json: bool) -> None:
+    """Explain one node."""
+    from byoc import explain
+
+    if as_json:
+        print_json(explain.explain_node_json(plan, node))
     else:
         click.echo(explain.explain_node_text(plan, node))
+
+
+def answer_difference(before: Path, after: Path, request: PlanRequest, as_json: bool) -> None:
+    """Compare two plans."""
+    from byoc import explain
+
+    plans = find_plan(before, request), find_plan(after, request)
+    if as_json:
+        print_json(explain.difference_json(*plans))
+    else:
+        click.echo(explain.difference_text(*plans))
 
 
 def find_plan(source: Path, request: PlanRequest) -> Plan:

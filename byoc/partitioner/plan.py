@@ -196,9 +196,12 @@ class Plan:
         return "; ".join(parts)
 
     def _repr_html_(self) -> str:
-        from byoc.explain import plan_html
+        from byoc.viz import notebook_html
 
-        return plan_html(self)
+        return notebook_html(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": self.summary(), "text/html": self._repr_html_()}
 
 
 def percent(part: float, whole: float) -> str:

@@ -18,6 +18,7 @@ class _EveryOp(dict):
 class Null(Codegen):
     """Accepts every op and computes zeros: for trying out partitions."""
 
+    for_tests = True
     patterns = _EveryOp()
     options = {"refuse": Option("", "comma-separated ops that it refuses")}
 
