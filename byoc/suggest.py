@@ -94,7 +94,10 @@ def suggest(plan: Plan, source: Any = None, *, shapes: Shapes | None = None) -> 
     if plan.model is None:
         return None
     request = _Request(
-        tuple(t.name for t in plan.targets), {t.name: dict(t.options) for t in plan.targets}, plan.settings, shapes or {}
+        tuple(t.name for t in plan.targets),
+        {t.name: dict(t.options) for t in plan.targets},
+        plan.settings,
+        shapes or {},
     )
     now = outcome(plan)
     best, most = None, (0, 0.0, 0)
@@ -187,7 +190,9 @@ def _fewer_partitions(plan: Plan, request: _Request) -> Iterator[tuple[str, _Req
 def _fixed_shapes(plan: Plan, request: _Request) -> Shapes:
     """Every input that has a free dimension, with 1 in its place; empty where there is none."""
     specs = [spec for signature in plan.model.signatures.values() for spec in signature.inputs]
-    free = {s.name: [d if isinstance(d, int) else 1 for d in s.shape] for s in specs if any(_is_free(d) for d in s.shape)}
+    free = {
+        s.name: [d if isinstance(d, int) else 1 for d in s.shape] for s in specs if any(_is_free(d) for d in s.shape)
+    }
     return {**request.shapes, **free} if free else {}
 
 

@@ -1,4 +1,4 @@
-"""A codegen that takes what small NPUs take, for tests of plans on real models: convolutions and products, and little else."""
+"""A codegen that takes what small NPUs take, for tests of plans on real models: convolutions, products, little else."""
 
 from __future__ import annotations
 

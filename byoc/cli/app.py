@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compile": ("byoc.cli.compile", "Compile an ONNX model into one artifact."),
     "run": ("byoc.cli.run", "Run an artifact; compare it with ONNX Runtime."),
     "explain": ("byoc.cli.explain", "Say which op goes where, and why not elsewhere."),
+    "viz": ("byoc.cli.viz", "Draw a plan: a page to look around in, or a still picture."),
     "verify": ("byoc.cli.verify", "Hold every partition against the host."),
     "profile": ("byoc.cli.profile", "Say where the time of a run goes."),
     "inspect": ("byoc.cli.inspect", "Show what an artifact holds, without loading its code."),

@@ -165,7 +165,16 @@ def difference_text(before: Plan, after: Plan) -> str:
             "Moved",
             ["ops", "FLOPs", "from", "to", "stage", "types", "first node", "reason"],
             [
-                (m.ops, flops_text(m.flops), m.before, m.after, m.stage, counts_text(m.op_types), m.first_node, m.reason)
+                (
+                    m.ops,
+                    flops_text(m.flops),
+                    m.before,
+                    m.after,
+                    m.stage,
+                    counts_text(m.op_types),
+                    m.first_node,
+                    m.reason,
+                )
                 for m in found.moves
             ],
             "rrllllll",

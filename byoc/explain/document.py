@@ -9,8 +9,8 @@ from byoc.explain.rows import host_reasons, partition_rows, shares
 from byoc.explain.splits import splits
 
 if TYPE_CHECKING:
-    from byoc.suggest import Suggestion
     from byoc.partitioner.plan import Plan
+    from byoc.suggest import Suggestion
 
 
 def explain_json(plan: Plan, suggestion: Suggestion | None = None) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from byoc.partitioner.plan import HOST, percent
 from byoc.text_table import bytes_text, flops_text, table
 
 if TYPE_CHECKING:
-    from byoc.suggest import Suggestion
     from byoc.partitioner.plan import Plan
+    from byoc.suggest import Suggestion
 
 
 def explain_text(plan: Plan, suggestion: Suggestion | None = None) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from byoc.errors import UsageError
 from byoc.explain import (
+    difference_text,
     explain_json,
     explain_node_json,
     explain_node_text,
@@ -16,9 +17,10 @@ from byoc.explain import (
     host_text,
     partition_rows,
     shares,
+    splits,
 )
-from byoc.partitioner.plan import FunctionPlan, Plan, Verdict
-from tests.unit.sample_plan import planned, sample_plan
+from byoc.partitioner.plan import Composite, FunctionPlan, Partition, Plan, Settings, Verdict
+from tests.unit.sample_plan import ACCEPTED, planned, sample_plan
 
 
 def test_coverage_counts_ops_and_flops_of_each_owner_with_the_host_last() -> None:
@@ -132,6 +134,80 @@ def test_a_plan_with_nothing_on_the_host_says_so() -> None:
     assert host_text(plan) == "Why on the host\nEvery op is on a target."
 
 
-def test_html_for_notebooks_escapes_what_the_model_says() -> None:
-    op = planned(0, "add", "<script>", "Add", 1, Verdict("acc", False, "check", "a < b"))
+def split_plan() -> Plan:
+    """acc, host, acc, host, acc in a chain, and a host op from the first to the last."""
+    refused = Verdict("acc", False, "check", "takes exponent 2 only")
+    producers = [(), (0,), (1,), (2,), (0,), (3, 4)]
+    owners = ["acc", "host", "acc", "host", "host", "acc"]
+    partition_of = {0: 0, 2: 1, 5: 2}
+    ops = tuple(
+        dataclasses.replace(
+            planned(k, "power", f"/n{k}", "Pow", 1, ACCEPTED if owner == "acc" else refused, owner),
+            producers=producers[k],
+            partition=partition_of.get(k, -1),
+        )
+        for k, owner in enumerate(owners)
+    )
+    partitions = tuple(
+        Partition(index, "acc", f"byoc_acc_{index}", (k,), (Composite("dense_relu", (k,), k),), 8, 8)
+        for k, index in partition_of.items()
+    )
+    return dataclasses.replace(sample_plan(), functions=(FunctionPlan("main", ops, partitions),))
+
+
+def test_a_split_is_told_by_the_ops_on_the_paths_between_neighbouring_partitions() -> None:
+    found = [(s.before, s.after, s.ops, s.first_node, s.reason) for s in splits(split_plan())]
+    assert found == [(0, 1, 1, "/n1", "takes exponent 2 only"), (1, 2, 1, "/n3", "takes exponent 2 only")]
+
+
+def test_splits_for_one_reason_share_a_line_of_the_text() -> None:
+    assert "0 -> 1 and 1 more  acc" in explain_text(split_plan())
+
+
+def test_a_plan_does_not_differ_from_itself() -> None:
+    assert difference_text(sample_plan(), sample_plan()) == "The plans do not differ."
+
+
+def test_a_difference_names_the_ops_that_moved_with_the_reason_of_the_new_plan() -> None:
+    before = sample_plan()
+    ops = list(before.functions[0].ops)
+    for k in (0, 1):
+        verdict = Verdict("acc", False, "prune", "too small")
+        ops[k] = dataclasses.replace(ops[k], owner="host", partition=-1, verdicts=(verdict,))
+    after = dataclasses.replace(
+        before, functions=(FunctionPlan("main", tuple(ops[:4]), ()),), settings=Settings(min_ops=3)
+    )
+    assert (
+        difference_text(before, after)
+        == """\
+Asked for
+         before  after
+-------  ------  -----
+min-ops  1       3
+
+Coverage
+                   before  after
+-----------------  ------  -----
+ops of acc              2      0
+FLOPs of acc          81%     0%
+ops of host             3      4
+FLOPs of host         19%   100%
+partitions              1      0
+across boundaries   6 KiB    0 B
+
+Moved
+ops      FLOPs  from  to    stage  types         first node  reason
+---  ---------  ----  ----  -----  ------------  ----------  ---------
+  2  8.1 kFLOP  acc   host  prune  MatMul, Relu  /fc/MatMul  too small
+
+Only before
+op          count
+----------  -----
+nn.softmax      1"""
+    )
+
+
+def test_what_a_terminal_would_obey_is_printed_as_its_escape() -> None:
+    op = planned(0, "add", "/a\x1b[31m", "Add", 1, Verdict("acc", False, "check", "no"))
     plan = dataclasses.replace(sample_plan(), functions=(FunctionPlan("main", (op,), ()),))
+    assert "\x1b" not in explain_text(plan) and "/a\\x1b[31m" in explain_text(plan)
