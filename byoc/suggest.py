@@ -19,6 +19,7 @@ from byoc.partitioner.plan import HOST, Settings
 from byoc.registry import find_codegen, list_targets
 
 if TYPE_CHECKING:
+    from byoc.partitioner.measured import MeasuredCosts
     from byoc.partitioner.plan import Plan
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -80,7 +81,9 @@ class _Request:
         return tuple(flags)
 
 
-def suggest(plan: Plan, source: Any = None, *, shapes: Shapes | None = None) -> Suggestion | None:
+def suggest(
+    plan: Plan, source: Any = None, *, shapes: Shapes | None = None, costs: MeasuredCosts | None = None
+) -> Suggestion | None:
     """The best change of the request that `plan` was made from, or None where none helps or the plan has no model.
 
     A change helps that brings more FLOPs to targets (more ops, where the FLOPs stay), or else one that halves the
@@ -89,7 +92,7 @@ def suggest(plan: Plan, source: Any = None, *, shapes: Shapes | None = None) -> 
     Parameters
     ----------
     source: the model as :func:`byoc.partition` takes it; without it, changes that need a new import are not tried.
-    shapes: the shapes that the plan was made with.
+    shapes, costs: those that the plan was made with.
     """
     if plan.model is None:
         return None
@@ -102,7 +105,7 @@ def suggest(plan: Plan, source: Any = None, *, shapes: Shapes | None = None) -> 
     now = outcome(plan)
     best, most = None, (0, 0.0, 0)
     for change, changed in _candidates(plan, request):
-        planned = _plan_anew(plan, request, changed, source)
+        planned = _plan_anew(plan, request, changed, source, costs)
         if planned is None:
             continue
         then = outcome(planned)
@@ -200,7 +203,7 @@ def _is_free(dim: Any) -> bool:
     return not isinstance(dim, int)
 
 
-def _plan_anew(plan: Plan, old: _Request, new: _Request, source: Any) -> Plan | None:
+def _plan_anew(plan: Plan, old: _Request, new: _Request, source: Any, costs: MeasuredCosts | None) -> Plan | None:
     """The plan for a changed request; None where it cannot be made."""
     same_form = new.shapes == old.shapes and not any(_reshapes_models(n) for n in (*old.targets, *new.targets))
     model = plan.model if same_form else source
@@ -218,6 +221,7 @@ def _plan_anew(plan: Plan, old: _Request, new: _Request, source: Any) -> Plan | 
             min_saving=settings.min_saving,
             shapes=None if same_form else (dict(new.shapes) or None),
             options={t: o for t, o in new.options.items() if t in new.targets},
+            costs=costs,
         )
     except ByocError:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,13 @@ import click
 
 from byoc.cli.flags import answer_flags, plugin_flag
 from byoc.cli.output import print_json
-from byoc.cli.planning import PlanRequest, planning_flags, read_plan
+from byoc.cli.planning import PlanRequest, planning_flags, read_costs, read_plan
 from byoc.cli.progress import progress_bars
 from byoc.errors import UsageError
 
 if TYPE_CHECKING:
     from byoc.partitioner.plan import Plan
+    from byoc.suggest import Suggestion
 
 
 @click.command("explain")
@@ -58,13 +60,21 @@ def answer_plan(source: Path, request: PlanRequest, as_json: bool) -> None:
     plan = find_plan(source, request)
     suggestion = None
     if plan.model is not None and request.plan_file is None:
-        from byoc.suggest import suggest
-
-        suggestion = suggest(plan, source, shapes=request.shapes)
+        suggestion = find_suggestion(plan, source, request)
     if as_json:
         print_json(explain.explain_json(plan, suggestion))
     else:
         click.echo(explain.explain_text(plan, suggestion))
+
+
+def find_suggestion(plan: Plan, source: Path, request: PlanRequest) -> Suggestion | None:
+    """A suggestion whose flags can be given to the same verb."""
+    from byoc.suggest import suggest
+
+    if request.costs_file is None:
+        return suggest(plan, source, shapes=request.shapes)
+    suggestion = suggest(plan, source, shapes=request.shapes, costs=read_costs(request.costs_file))
+    return suggestion and replace(suggestion, flags=(*suggestion.flags, "--costs", str(request.costs_file)))
 
 
 def answer_node(plan: Plan, node: str, as_json: bool) -> None:

@@ -120,7 +120,8 @@ def _moves(old: Mapping[Key, PlannedOp], new: Mapping[Key, PlannedOp]) -> tuple[
     groups: dict[tuple[str, str, str, str], list[PlannedOp]] = {}
     for key, op in new.items():
         if key in old and old[key].owner != op.owner:
-            groups.setdefault((old[key].owner, op.owner, *_why(old[key].owner, op)), []).append(op)
+            stage, reason = _why(old[key].owner, op)
+            groups.setdefault((old[key].owner, op.owner, stage, reason), []).append(op)
     moves = [_move(key, ops) for key, ops in groups.items()]
     return tuple(sorted(moves, key=lambda m: (-m.flops, -m.ops, m.before, m.after, m.reason)))
 

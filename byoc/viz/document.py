@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from byoc.explain.rows import node_label
 from byoc.partitioner.plan import HOST
 from byoc.viz import palette
 from byoc.viz.scene import HEADER, OP_SIZE, PADDING, PARTITION_SIZE, FunctionScene, expanded_size, scene
@@ -30,10 +31,21 @@ def document(plan: Plan, overlays: Sequence[Overlay] = ()) -> dict[str, Any]:
         "sizes": {"op": OP_SIZE, "partition": PARTITION_SIZE, "header": HEADER, "padding": PADDING},
         "verdicts": [asdict(v) for v in numbers],
         "functions": functions,
-        "overlays": {
-            o.quantity: {"partitions": _finite(o.partitions.items()), "ops": _finite(o.ops.items())} for o in overlays
-        },
+        "overlays": {o.quantity: _overlay(plan, o) for o in overlays},
     }
+
+
+def _overlay(plan: Plan, overlay: Overlay) -> dict[str, Any]:
+    """Numbers of the partitions by symbol, and of the ops of each function by index."""
+    ops = {
+        function.name: _finite(
+            (str(op.index), number)
+            for op in function.ops
+            if (number := overlay.indices.get((function.name, op.index), overlay.ops.get(node_label(op)))) is not None
+        )
+        for function in plan.functions
+    }
+    return {"partitions": _finite(overlay.partitions.items()), "ops": ops}
 
 
 def _finite(numbers: Iterable[tuple[str, float]]) -> dict[str, float | str]:

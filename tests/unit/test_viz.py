@@ -168,8 +168,12 @@ def test_overlays_take_numbers_by_symbol_and_node_and_let_the_rest_be() -> None:
     }
     times = overlay_of(document, "seconds")
     assert times.partitions == {"a_0": 2.0} and times.ops == {"/Softmax": 0.25}
+    assert overlay_of({"entry": "main", "ops": [{"ops": [2, 3], "nodes": [], "seconds": 1}]}, "seconds").indices == {
+        ("main", 2): 1.0,
+        ("main", 3): 1.0,
+    }
     assert overlay_of(document, "error").ops == {"/Softmax": math.inf}
-    assert '"seconds":{"partitions":{"a_0":2.0}' in plan_page(sample_plan(), [times])
+    assert '"seconds":{"partitions":{"a_0":2.0},"ops":{"main":{"4":0.25}}}' in plan_page(sample_plan(), [times])
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 function measured(thing, quantity) {
   const overlay = DATA.overlays[quantity];
   if (!overlay) return undefined;
-  return thing.kind === "partition" ? overlay.partitions[thing.symbol] : overlay.ops[thing.label];
+  return thing.kind === "partition" ? overlay.partitions[thing.symbol] : (overlay.ops[thing.fn.name] || {})[thing.index];
 }
 function quantityText(value, quantity) {
   if (value === undefined) return "not measured";

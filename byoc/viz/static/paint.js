@@ -36,7 +36,7 @@ function swatch(owner) {
 
 function range(name) {
   const overlay = DATA.overlays[name];
-  const numbers = [...Object.values(overlay.partitions), ...Object.values(overlay.ops)].filter((v) => typeof v === "number" && v > 0);
+  const numbers = [...Object.values(overlay.partitions), ...Object.values(overlay.ops).flatMap(Object.values)].filter((v) => typeof v === "number" && v > 0);
   return numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [1, 1];
 }
 function scaleColour(value) {
