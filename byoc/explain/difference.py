@@ -74,7 +74,8 @@ def _by_key(plan: Plan) -> dict[Key, PlannedOp]:
     for function in plan.functions:
         for op in function.ops:
             name = (function.name, op.node, op.op)
-            ops[(*name, seen[name])] = op
+            key = (*name, seen[name])
+            ops[key] = op
             seen[name] += 1
     return ops
 
