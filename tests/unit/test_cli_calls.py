@@ -108,7 +108,7 @@ def test_what_is_no_plan_is_refused(
 def test_an_unforeseen_exception_is_one_text_without_traceback(
     capsys: pytest.CaptureFixture[str], plan_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: object) -> str:
+    def broken(*_: object, **__: object) -> str:
         raise RuntimeError("first line\nsecond line")
 
     monkeypatch.setattr("byoc.explain.explain_text", broken)
@@ -126,7 +126,7 @@ def test_an_unforeseen_exception_is_one_text_without_traceback(
 def test_ctrl_c_ends_with_130_and_one_word(
     capsys: pytest.CaptureFixture[str], plan_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: object) -> str:
+    def interrupted(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("byoc.explain.explain_text", interrupted)
@@ -137,7 +137,7 @@ def test_ctrl_c_ends_with_130_and_one_word(
 def test_a_full_disk_is_no_internal_error(
     capsys: pytest.CaptureFixture[str], plan_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: object) -> str:
+    def full(*_: object, **__: object) -> str:
         raise OSError(28, "No space left on device", "m.byoc")
 
     monkeypatch.setattr("byoc.explain.explain_text", full)
