@@ -122,12 +122,14 @@ class Node:
     inputs: tensor arguments, tuples flattened.  Shapes and scalars among the arguments are in `attrs`.
     outputs: results; one unless the op returns a tuple.
     node, op_type: name and type of the model's node that it stems from.
+    absorbed: name and type of the model's other nodes whose work it does, for an op that stands for several.
     block: ops of different blocks are never put into one partition.
     after: ops that must run before it although it reads none of their tensors; they bind symbols that it uses.
     """
 
     __slots__ = (
-        "__dict__", "_read_attrs", "after", "block", "index", "inputs", "node", "op", "op_type", "outputs", "ref"
+        "__dict__", "_read_attrs", "absorbed", "after", "block", "index", "inputs", "node", "op", "op_type", "outputs",
+        "ref",
     )  # fmt: skip
 
     def __init__(
@@ -138,12 +140,14 @@ class Node:
         *,
         node: str = "",
         op_type: str = "",
+        absorbed: tuple[tuple[str, str], ...] = (),
         block: int = 0,
         read_attrs: Callable[[], Mapping[str, Any]] | None = None,
         ref: Any = None,
     ) -> None:
         self.index, self.op, self.inputs = index, op, inputs
-        self.node, self.op_type, self.block, self.ref = node, op_type, block, ref
+        self.node, self.op_type, self.absorbed = node, op_type, absorbed
+        self.block, self.ref = block, ref
         self.outputs: tuple[Value, ...] = ()
         self.after: tuple[Node, ...] = ()
         self._read_attrs = read_attrs

@@ -14,7 +14,7 @@ from tvm import relax
 from byoc.compat import attrs_to_dict, to_python
 from byoc.dim import dim_of
 from byoc.graph import Graph, Node, Shape, Value
-from byoc.importer.origin import origin_of
+from byoc.importer.origin import absorbed_origins, origin_of
 
 
 class RelaxFunction:
@@ -175,6 +175,7 @@ class _Builder:
             tuple(inputs),
             node=origin.node if origin else "",
             op_type=origin.op_type if origin else "",
+            absorbed=tuple((other.node, other.op_type) for other in absorbed_origins(call)),
             block=block,
             read_attrs=(lambda: _read_attrs(call, extra or [])) if isinstance(call, relax.Call) else None,
             ref=ref,

@@ -6,7 +6,7 @@ A span survives TVM's own passes as long as the call itself does.  Calls that a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import tvm
@@ -27,16 +27,32 @@ def origin_of(expr: relax.Expr) -> Origin | None:
     """The origin on ``expr``'s span, or None."""
     span = expr.span
     if isinstance(span, ir.SequentialSpan):
-        span = next((part for part in span.spans if part.source_name.name.startswith(_MARK)), None)
+        return next((origin for origin in map(_origin, span.spans) if origin is not None), None)
+    return _origin(span)
+
+
+def _origin(span: ir.Span | None) -> Origin | None:
     if span is None or not span.source_name.name.startswith(_MARK):
         return None
     _, op_type, node = span.source_name.name.split("\x1f", 2)
     return Origin(node, op_type)
 
 
-def with_origin(call: relax.Call, origin: Origin) -> relax.Call:
-    """The same call, carrying ``origin``."""
-    return _with_span(call, _span(origin))
+def absorbed_origins(expr: relax.Expr) -> tuple[Origin, ...]:
+    """The origins of the other nodes that ``expr`` computes, for an op that stands for several."""
+    span = expr.span
+    if not isinstance(span, ir.SequentialSpan):
+        return ()
+    found = (_origin(part) for part in span.spans)
+    return tuple(origin for origin in found if origin is not None)[1:]
+
+
+def with_origin(call: relax.Call, origin: Origin, absorbed: Sequence[Origin] = ()) -> relax.Call:
+    """The same call, carrying ``origin``, and those of other nodes whose work it does too."""
+    others = [other for other in dict.fromkeys(absorbed) if other != origin]
+    if not others:
+        return _with_span(call, _span(origin))
+    return _with_span(call, ir.SequentialSpan([_span(one) for one in (origin, *others)]))
 
 
 def inherit_origins(module: tvm.IRModule) -> tvm.IRModule:

@@ -36,12 +36,14 @@ def resolve_pins(pins: Sequence[str], graphs: Sequence[Graph], targets: Sequence
 
 
 def _selects(selector: str, node: Node) -> bool:
+    """Whether a pin means this op: by its own node, or by one whose work it does too."""
+    origins = ((node.node, node.op_type), *node.absorbed)
     if selector.startswith("op:"):
         wanted = selector[3:].removeprefix("relax.")
-        return wanted in (node.op, node.op_type)
+        return wanted == node.op or any(wanted == op_type for _, op_type in origins)
     if len(selector) > 2 and selector.startswith("/") and selector.endswith("/"):
-        return bool(_regex(selector).search(node.node))
-    return node.node == selector
+        return any(_regex(selector).search(name) for name, _ in origins)
+    return any(name == selector for name, _ in origins)
 
 
 def _regex(selector: str) -> re.Pattern[str]:

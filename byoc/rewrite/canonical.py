@@ -1,7 +1,9 @@
-"""The canonical form: inference ops decomposed, constants folded, common subexpressions shared, no aliases."""
+"""The canonical form: inference ops decomposed, constants folded, common subexpressions shared, spelled-out ops lifted,
+no aliases."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import tvm
@@ -10,11 +12,14 @@ from tvm import relax
 from byoc.importer.origin import inherit_origins, keep_origins
 from byoc.rewrite.batch_norm import fold_batch_norm
 from byoc.rewrite.fold_constants import fold_constants
+from byoc.rewrite.lift import lift_ops
+from byoc.rewrite.lifts import LIFTS
 from byoc.rewrite.structure import inline_structure
 
 
 def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
     """The module in canonical form; every op keeps its origin."""
+    remove_dead = relax.transform.DeadCodeElimination(entries)
     for step in (
         relax.transform.Normalize(),
         relax.transform.ConvertToDataflow(1),
@@ -28,7 +33,8 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
         relax.transform.EliminateCommonSubexpr(),
         relax.transform.CanonicalizeBindings(),
         inline_structure,
-        relax.transform.DeadCodeElimination(entries),
+        remove_dead,
+        *(step for lifts in LIFTS for step in (partial(lift_ops, lifts=lifts), remove_dead)),
     ):
         module = step(module)
     module = inherit_origins(module)
