@@ -15,6 +15,8 @@ _HOMES = {
     "Plan": "byoc.partitioner.plan",
     "Partition": "byoc.partitioner.plan",
     "Verdict": "byoc.partitioner.plan",
+    "quantize": "byoc.quant",
+    "QuantizedModel": "byoc.quant",
     # running
     "load": "byoc.runtime",
     "Session": "byoc.runtime",

@@ -72,6 +72,12 @@ class InputError(UsageError):
     code = "BYOC-105"
 
 
+class CalibrationError(UsageError):
+    """Calibration data does not fit the model, or no range can be told from it."""
+
+    code = "BYOC-106"
+
+
 class ModelError(ByocError):
     """The model cannot be taken in."""
 
@@ -94,6 +100,12 @@ class UnsupportedModelError(ModelError):
     """The model uses operators, or an opset, that the importer does not take."""
 
     code = "BYOC-203"
+
+
+class QuantizationError(ModelError):
+    """The model cannot be quantised: it is already, or nothing in it has an integer form."""
+
+    code = "BYOC-204"
 
 
 class PluginError(ByocError):

@@ -1,0 +1,125 @@
+"""Top-1 accuracy of float and int8 classifiers, calibrated with one batch.
+
+python benchmarks/int8_accuracy.py [--only NAME,...] [--samples N]
+
+int8 by byoc's observers, by ONNX Runtime's static quantiser on the same batch (in its own form, QDQ), all run by ONNX
+Runtime; and byoc's default as integer-only C (csource).  Calibration samples are not among those that are counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.labelled_data import Classifier, classifiers
+
+import byoc
+
+Run = Callable[[np.ndarray], np.ndarray]
+VARIANTS: dict[str, dict[str, object]] = {
+    "mse": {},
+    "klj": {"method": "klj"},
+    "minmax": {"method": "minmax"},
+    "percentile": {"method": "percentile"},
+    "mse tensor": {"per_channel": False},
+    "klj tensor": {"method": "klj", "per_channel": False},
+    "minmax tensor": {"method": "minmax", "per_channel": False},
+    "mse power of 2": {"power_of_two": True},
+    "mse one pass": {"progressive": False},
+    "mse 16 bits": {"bits": 16},
+}
+
+
+def onnxruntime_runner(model: onnx.ModelProto) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: session.run(None, {name: x})[0]
+
+
+def csource_runner(model: onnx.ModelProto, x: np.ndarray) -> Run:
+    name = model.graph.input[0].name
+    artifact = byoc.compile(model, ["csource"], shapes={name: x.shape}, use_cache=False)
+    session = byoc.Session(artifact)
+    return lambda x: next(iter(session.run({name: x}).values()))
+
+
+def accuracy(run: Run, classifier: Classifier, model: onnx.ModelProto, batch: int) -> float:
+    """Top-1 in percent."""
+    hits = 0
+    for start in range(0, len(classifier.labels) // batch * batch, batch):
+        scores = np.asarray(run(classifier.samples[start : start + batch])).reshape(batch, -1)
+        hits += int((scores.argmax(1) == classifier.labels[start : start + batch]).sum())
+    return 100.0 * hits / (len(classifier.labels) // batch * batch)
+
+
+def fixed_batch(model: onnx.ModelProto) -> int:
+    dim = model.graph.input[0].type.tensor_type.shape.dim[0]
+    return dim.dim_value if dim.dim_value > 0 else 0
+
+
+def onnxruntime_quantised(classifier: Classifier, batch: int) -> onnx.ModelProto:
+    """ONNX Runtime's static quantiser on the same batch: u8 activations, s8 weights per channel."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    name, data = classifier.input, classifier.calibration[classifier.input]
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = iter([{name: data[i : i + batch]} for i in range(0, len(data), batch)])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.batches, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, prepared, result = (str(Path(folder) / f"{n}.onnx") for n in ("source", "prepared", "result"))
+        onnx.save(onnx.version_converter.convert_version(classifier.model, 13), source)
+        quant_pre_process(source, prepared)
+        quantize_static(prepared, result, Reader(), per_channel=True, weight_type=QuantType.QInt8)
+        return onnx.load(result)
+
+
+def rows(classifier: Classifier, only: str = "") -> dict[str, float]:
+    """Top-1 of each variant."""
+    batch = fixed_batch(classifier.model) or min(50, len(classifier.labels))
+    table = {"float": accuracy(onnxruntime_runner(classifier.model), classifier, classifier.model, batch)}
+    chosen = {n: k for n, k in VARIANTS.items() if not only or n in only.split(",")}
+    for name, keywords in chosen.items():
+        quantised = byoc.quantize(classifier.model, classifier.calibration, **keywords)
+        table[name] = accuracy(onnxruntime_runner(quantised.proto), classifier, classifier.model, batch)
+        if name == "mse" and not only:
+            run = csource_runner(quantised.proto, classifier.samples[:batch])
+            table["integer C"] = accuracy(run, classifier, classifier.model, batch)
+    if not only:
+        theirs = onnxruntime_runner(onnxruntime_quantised(classifier, batch))
+        table["onnxruntime"] = accuracy(theirs, classifier, classifier.model, batch)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="names of classifiers, separated by commas")
+    parser.add_argument("--variants", default="", help="names of variants, separated by commas")
+    parser.add_argument("--samples", type=int, default=1_000_000, help="at most so many samples each")
+    arguments = parser.parse_args()
+    made = classifiers(arguments.samples)
+    for name in arguments.only.split(",") if arguments.only else made:
+        classifier = made[name]()
+        table = rows(classifier, arguments.variants)
+        print(f"\n{name}: {len(classifier.labels)} samples, int8 may lose {classifier.allowed} points")
+        for variant, value in table.items():
+            print(f"  {variant:16s} {value:6.2f}  {value - table['float']:+.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
