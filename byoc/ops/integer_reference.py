@@ -10,7 +10,7 @@ from tvm import relax
 
 from byoc.ops import integer
 from byoc.ops.integer import attributes, is_wide
-from byoc.ops.registration import register_op
+from byoc.ops.register import byoc_op
 
 op = relax.op
 
@@ -45,7 +45,8 @@ def _centred(builder: Any, x: Any, zero: int, dtype: str) -> Any:
     return builder.emit(op.subtract(wide, relax.const(zero, dtype)) if zero else wide)
 
 
-def _conv(builder: Any, call: Any) -> Any:
+@byoc_op("qlinear_conv", ["x", "w", "bias"], infer=integer.conv_type)
+def qlinear_conv(builder: Any, call: Any) -> Any:
     attrs, (x, w, bias) = attributes(call), call.args
     total = "int64" if is_wide(call) else "int32"
     rank = len(w.ty.shape.values) - 2
@@ -66,7 +67,8 @@ def _conv(builder: Any, call: Any) -> Any:
     return requantised(builder, builder.emit(op.add(sums, wide_bias)), attrs, 1)
 
 
-def _matmul(builder: Any, call: Any) -> Any:
+@byoc_op("qlinear_matmul", ["x", "w", "bias"], infer=integer.matmul_type)
+def qlinear_matmul(builder: Any, call: Any) -> Any:
     attrs, (x, w, bias) = attributes(call), call.args
     total = "int64" if is_wide(call) else "int32"
     left = _centred(builder, x, attrs["x_zero"], total)
@@ -74,7 +76,8 @@ def _matmul(builder: Any, call: Any) -> Any:
     return requantised(builder, builder.emit(op.add(sums, op.astype(bias, total))), attrs)
 
 
-def _add(builder: Any, call: Any) -> Any:
+@byoc_op("qlinear_add", ["a", "b"], infer=integer.same_shape_type)
+def qlinear_add(builder: Any, call: Any) -> Any:
     attrs, (a, b) = attributes(call), call.args
     products = [
         builder.emit(op.multiply(_centred(builder, x, attrs[zero], "int64"), relax.const(multiplier, "int64")))
@@ -85,12 +88,14 @@ def _add(builder: Any, call: Any) -> Any:
     return _rounded(builder, builder.emit(op.add(*products)), relax.const(shift, "int64"), below, attrs)
 
 
-def _requantize(builder: Any, call: Any) -> Any:
+@byoc_op("requantize", ["x"], infer=integer.same_shape_type)
+def requantize(builder: Any, call: Any) -> Any:
     attrs = attributes(call)
     return requantised(builder, _centred(builder, call.args[0], attrs["x_zero"], "int64"), attrs)
 
 
-def _average(builder: Any, call: Any) -> Any:
+@byoc_op("qlinear_average_pool", ["x"], infer=integer.average_type)
+def qlinear_average_pool(builder: Any, call: Any) -> Any:
     """The sum over a window as a depthwise convolution with ones."""
     attrs, x = attributes(call), call.args[0]
     window = list(attrs["pool_size"])
@@ -103,19 +108,22 @@ def _average(builder: Any, call: Any) -> Any:
     return requantised(builder, builder.emit(total), attrs)
 
 
-def _mean(builder: Any, call: Any) -> Any:
+@byoc_op("qlinear_mean", ["x"], infer=integer.mean_type)
+def qlinear_mean(builder: Any, call: Any) -> Any:
     attrs, x = attributes(call), call.args[0]
     left = _centred(builder, x, attrs["x_zero"], "int32")
     return requantised(builder, builder.emit(op.sum(left, list(attrs["axes"]), attrs["keepdims"])), attrs)
 
 
-def _matmul_integer(builder: Any, call: Any) -> Any:
+@byoc_op("matmul_integer", ["x", "x_zero", "w"], infer=integer.matmul_integer_type)
+def matmul_integer(builder: Any, call: Any) -> Any:
     x, zero, w = call.args
     left = builder.emit(op.subtract(op.astype(x, "int32"), op.astype(zero, "int32")))
     return op.matmul(left, builder.emit(op.astype(w, "int32")), out_dtype="int32")
 
 
-def _dynamic_quantize(builder: Any, call: Any) -> Any:
+@byoc_op("dynamic_quantize", ["x"], infer=integer.dynamic_quantize_type)
+def dynamic_quantize(builder: Any, call: Any) -> Any:
     x = call.args[0]
     nothing = relax.const(0.0, "float32")
     low = builder.emit(op.minimum(op.min(x), nothing))
@@ -134,16 +142,3 @@ def _saturated(x: Any) -> Any:
 def window_size(pool_size: Any) -> int:
     """Elements of a window."""
     return math.prod(int(extent) for extent in pool_size)
-
-
-for _name, _inputs, _infer, _reference in (
-    ("qlinear_conv", ("x", "w", "bias"), integer.conv_type, _conv),
-    ("qlinear_matmul", ("x", "w", "bias"), integer.matmul_type, _matmul),
-    ("qlinear_add", ("a", "b"), integer.same_shape_type, _add),
-    ("qlinear_average_pool", ("x",), integer.average_type, _average),
-    ("qlinear_mean", ("x",), integer.mean_type, _mean),
-    ("requantize", ("x",), integer.same_shape_type, _requantize),
-    ("matmul_integer", ("x", "x_zero", "w"), integer.matmul_integer_type, _matmul_integer),
-    ("dynamic_quantize", ("x",), integer.dynamic_quantize_type, _dynamic_quantize),
-):
-    register_op(f"byoc.{_name}", _inputs, _infer, _reference)
