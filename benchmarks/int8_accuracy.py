@@ -19,9 +19,8 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.labelled_data import Classifier, classifiers
-
 import byoc
+from benchmarks.labelled_data import Classifier, classifiers
 
 Run = Callable[[np.ndarray], np.ndarray]
 VARIANTS: dict[str, dict[str, object]] = {

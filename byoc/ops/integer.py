@@ -31,7 +31,7 @@ def is_wide(call: Any) -> bool:
 
 
 def conv_type(call: Any) -> Any:
-    """``byoc.qlinear_conv(x [N, C, spatial...], w [O, C/groups, kernel...], bias int32 [O])``, one to three spatial axes.
+    """``byoc.qlinear_conv(x [N, C, spatial...], w [O, C/groups, kernel...], bias int32 [O])``, 1 to 3 axes of space.
 
     Attributes: ``strides, dilation`` (one entry per axis), ``padding`` (begins, then ends), ``groups``.  ``w`` has no
     zero point.

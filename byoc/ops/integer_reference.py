@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -137,8 +136,3 @@ def dynamic_quantize(builder: Any, call: Any) -> Any:
 
 def _saturated(x: Any) -> Any:
     return op.minimum(op.maximum(x, relax.const(0.0, "float32")), relax.const(255.0, "float32"))
-
-
-def window_size(pool_size: Any) -> int:
-    """Elements of a window."""
-    return math.prod(int(extent) for extent in pool_size)

@@ -49,9 +49,9 @@ def flops_of(node: Node, nominal: int) -> int:
         return 0
     out = sum(elements(v, nominal) for v in node.outputs)
     shapes = [dims(v, nominal) for v in node.inputs]
-    if node.op in ("matmul", "nn.linear"):
+    if node.op in ("matmul", "nn.linear", "byoc.qlinear_matmul", "byoc.matmul_integer"):
         return 2 * out * (shapes[0][-1] if shapes[0] else 1)
-    if node.op.startswith("nn.conv"):
+    if node.op.startswith("nn.conv") or node.op == "byoc.qlinear_conv":
         return _convolution_flops(node, out, shapes)
     if node.op.startswith("nn.attention"):
         batch, queries, heads, head_dim = (shapes[0] + [1, 1, 1, 1])[:4]

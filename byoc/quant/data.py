@@ -133,7 +133,7 @@ def _cut(batch: dict[str, np.ndarray], inputs: Sequence[onnx.ValueInfoProto]) ->
         yield batch
         return
     if any(not dims_of(value) or not isinstance(dims_of(value)[0], int) for value in inputs):
-        raise CalibrationError("the model takes one sample at a time in some inputs only", "", "give one sample a batch")
+        raise CalibrationError("some inputs only have a fixed first dimension", "", "give batches of one sample")
     for index in range(count):
         yield {
             value.name: batch[value.name][index * dims_of(value)[0] : (index + 1) * dims_of(value)[0]]

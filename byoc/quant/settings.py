@@ -33,7 +33,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.method not in OBSERVERS:
-            raise UsageError(f'there is no calibration method "{self.method}"', "", did_you_mean(self.method, OBSERVERS))
+            near = did_you_mean(self.method, OBSERVERS)
+            raise UsageError(f'there is no calibration method "{self.method}"', "", near)
         if self.bits not in (8, 16):
             raise UsageError(f"quantising to {self.bits} bits is not possible", "", "use 8 or 16")
         if not 8 <= self.multiplier_bits <= 31:

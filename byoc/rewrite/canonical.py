@@ -14,6 +14,7 @@ from byoc.rewrite.batch_norm import fold_batch_norm
 from byoc.rewrite.fold_constants import fold_constants
 from byoc.rewrite.lift import lift_ops
 from byoc.rewrite.lifts import LIFTS
+from byoc.rewrite.quantised import fold_dequantised, has_quantised, lift_quantised
 from byoc.rewrite.structure import inline_structure
 
 
@@ -34,11 +35,31 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
         relax.transform.CanonicalizeBindings(),
         inline_structure,
         remove_dead,
+        partial(_with_integer_ops, entries=entries),
         *(step for lifts in LIFTS for step in (partial(lift_ops, lifts=lifts), remove_dead)),
     ):
         module = step(module)
     module = inherit_origins(module)
     relax.analysis.well_formed(module)
+    return module
+
+
+def _with_integer_ops(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
+    if not has_quantised(module):
+        return module
+    for step in (
+        lift_quantised,
+        relax.transform.CanonicalizeBindings(),
+        inline_structure,
+        relax.transform.DeadCodeElimination(entries),
+        fold_dequantised,
+        relax.transform.CanonicalizeBindings(),
+        inline_structure,
+        fold_constants,
+        relax.transform.EliminateCommonSubexpr(),
+        relax.transform.DeadCodeElimination(entries),
+    ):
+        module = step(module)
     return module
 
 

@@ -1,0 +1,150 @@
+"""Quantising float models: what comes out is standard, near to float, and says what was not done."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from byoc.errors import CalibrationError, QuantizationError, UsageError
+from byoc.quant import quantize
+from tests.float_models import decibels, float_model, images, run, small_cnn
+
+
+@pytest.mark.parametrize(
+    ("keywords", "least"),
+    [
+        ({}, 25), ({"method": "klj"}, 25), ({"method": "minmax"}, 25), ({"method": "percentile"}, 20),
+        ({"per_channel": False}, 20), ({"power_of_two": True}, 15), ({"progressive": False}, 25), ({"bits": 16}, 60),
+    ],
+)  # fmt: skip
+def test_a_quantised_model_stays_near_to_float_on_other_data(keywords, least):
+    quantised = quantize(small_cnn(), {"x": images()}, **keywords)
+    onnx.checker.check_model(quantised.proto, full_check=True)
+    other = images(seed=2)
+    assert decibels(run(small_cnn(), other), run(quantised.proto, other)) > least
+
+
+def test_everything_that_has_an_integer_form_is_between_dequantize_and_quantize():
+    quantised = quantize(small_cnn(), {"x": images()})
+    produced = {name: node.op_type for node in quantised.proto.graph.node for name in node.output}
+    for node in quantised.proto.graph.node:
+        if node.op_type in ("Conv", "Gemm", "Add", "Concat", "GlobalAveragePool"):
+            assert {produced[name] for name in node.input} == {"DequantizeLinear"}, node.name
+    assert "BatchNormalization" not in produced.values()
+    assert quantised.layers.float_nodes == {}
+
+
+def test_results_of_relu_use_all_unsigned_levels():
+    ranges = quantize(small_cnn(), {"x": images()}, method="minmax").ranges
+    assert ranges["r0"].unsigned and ranges["r0"].threshold == pytest.approx(ranges["r0"].step * 255)
+    assert not ranges["y"].unsigned
+
+
+def test_sums_and_concatenations_share_their_steps():
+    ranges = quantize(small_cnn(), {"x": images()}).ranges
+    assert ranges["c1"].step == ranges["r0"].step
+    assert ranges["c2"].step == ranges["cat"].step == ranges["r1"].step == ranges["p"].step
+    assert ranges["c2"].unsigned == ranges["r1"].unsigned == ranges["cat"].unsigned is False
+
+
+def test_power_of_two_mode_has_powers_of_two_everywhere():
+    quantised = quantize(small_cnn(), {"x": images()}, power_of_two=True)
+    steps = [r.step for r in quantised.ranges.values()] + [s for w in quantised.weights.values() for s in w.step]
+    assert all(np.log2(step) == round(np.log2(step)) for step in steps)
+
+
+def test_a_fixed_batch_of_one_is_calibrated_sample_by_sample():
+    model = small_cnn()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    free, fixed = (quantize(m, {"x": images()}, method="minmax", progressive=False) for m in (small_cnn(), model))
+    assert len(fixed.runs) == 16
+    assert fixed.ranges["r1"].peak == pytest.approx(free.ranges["r1"].peak, rel=1e-5)
+
+
+def test_several_batches_count_as_one():
+    batches = [{"x": images()[:8]}, {"x": images()[8:]}]
+    one, two = quantize(small_cnn(), {"x": images()}), quantize(small_cnn(), batches)
+    assert two.ranges["y"].threshold == pytest.approx(one.ranges["y"].threshold, rel=1e-4)
+
+
+def test_kept_nodes_stay_float():
+    quantised = quantize(small_cnn(), {"x": images()}, keep=["conv1", "op:GlobalAveragePool"])
+    assert quantised.layers.float_nodes["conv1"] == "kept in float (conv1)"
+    assert quantised.layers.float_nodes["average"] == "kept in float (op:GlobalAveragePool)"
+    weights = {i.name for i in quantised.proto.graph.initializer if i.data_type == onnx.TensorProto.FLOAT}
+    assert "w1" in weights
+
+
+def test_the_parameter_file_names_multipliers_and_shifts(tmp_path):
+    quantised = quantize(small_cnn(), {"x": images()})
+    quantised.save(tmp_path / "q.onnx")
+    parameters = json.loads((tmp_path / "q.quant.json").read_text())
+    layer = next(entry for entry in parameters["layers"] if "conv1" in entry["nodes"])
+    factors = np.array(layer["multiplier"]) * 2.0 ** -np.array(layer["shift"])
+    scale = {name: tensor["scale"] for name, tensor in parameters["tensors"].items()}
+    wanted = scale["r0"] * np.array(layer["weight_scale"]) / scale["c1"]
+    assert np.allclose(factors, wanted, rtol=1e-6)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["q.onnx", "q.quant.json"]
+
+
+def test_a_bias_beyond_32_bits_makes_the_weights_coarser():
+    weights = {"w": np.full((2, 4), 1e-6, "float32"), "b": np.array([5000.0, 0.0], "float32")}
+    model = float_model([helper.make_node("Gemm", ["x", "w", "b"], ["y"], "fc", transB=1)], weights, ("N", 4))
+    x = np.random.default_rng(0).standard_normal((8, 4)).astype("float32")
+    quantised = quantize(model, {"x": x})
+    assert any("leave 32 bits" in note for note in quantised.notes)
+    assert np.allclose(run(quantised.proto, x), run(model, x), atol=5000 / 127)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        ({"z": images()}, 'the calibration data names "z", which is no input of the model'),
+        ({}, 'the calibration data has no array for input "x"'),
+        ({"x": images()[:, :2]}, "has the shape [16, 2, 8, 8], the model takes [N, 3, 8, 8]"),
+        ({"x": images().astype("int32")}, "is int32, the model takes float32"),
+        ({"x": images() * 0}, "is zero throughout"),
+        ({"x": np.where(images() > 2, np.nan, images())}, "values that are not finite"),
+        ({"x": images()[:0]}, "is empty"),
+        ([], "there is no calibration data"),
+        ("/nowhere/batch.npz", "/nowhere/batch.npz does not exist"),
+    ],
+)
+def test_bad_calibration_data_is_refused(data, what):
+    with pytest.raises(CalibrationError) as caught:
+        quantize(small_cnn(), data)
+    assert what in str(caught.value)
+
+
+def test_a_quantised_model_is_refused():
+    quantised = quantize(small_cnn(), {"x": images()})
+    with pytest.raises(QuantizationError, match="quantised already"):
+        quantize(quantised.proto, {"x": images()})
+
+
+def test_a_model_without_integer_form_is_refused():
+    model = float_model([helper.make_node("Softmax", ["x"], ["y"], "soft")], {})
+    with pytest.raises(QuantizationError, match="soft: Softmax has no integer form"):
+        quantize(model, {"x": images()})
+
+
+def test_a_keep_that_names_nothing_is_an_error():
+    with pytest.raises(UsageError, match='did you mean "conv1"'):
+        quantize(small_cnn(), {"x": images()}, keep=["conv_1"])
+
+
+def test_a_tensor_of_zeros_is_noted_and_rounds_to_zero():
+    weights = {"w": np.zeros((4, 3, 1, 1), "float32")}
+    model = float_model([helper.make_node("Conv", ["x", "w"], ["y"], "conv")], weights)
+    quantised = quantize(model, {"x": images()})
+    assert any("zero throughout" in note for note in quantised.notes)
+    assert not run(quantised.proto, images()).any()
+
+
+def test_quantising_twice_gives_the_same_bytes():
+    first, second = (quantize(small_cnn(), {"x": images()}).proto.SerializeToString(deterministic=True) for _ in "ab")
+    assert first == second
