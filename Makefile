@@ -32,7 +32,10 @@ $(VENV)/minilm: $(VENV)/installed
 demo: check-machine $(VENV)/minilm  ## compile MiniLM for csource and the host, embed sentences, compare with ONNX Runtime
 	@$(BIN)/python examples/minilm/demo.py
 
-test: check-machine $(VENV)/minilm  ## run all tests but the slow ones
+browser:  ## install Chromium for the tests of pages, where this machine lets us (they skip themselves without it)
+	@sh .ci/install-browser
+
+test: check-machine $(VENV)/minilm browser  ## run all tests but the slow ones
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-slow: check-machine $(VENV)/minilm  ## run the slow tests
@@ -49,6 +52,14 @@ lint: $(VENV)/installed  ## check style and types
 	@$(BIN)/ruff check .
 	@mkdir -p build/types && ln -sfn ../../codegens build/types/byoc_codegens
 	@MYPYPATH=build/types $(BIN)/mypy -p byoc -p byoc_codegens -p benchmarks.zoo
+
+$(VENV)/docs: $(VENV)/installed
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/docs  ## build the documentation into build/docs; warnings are errors
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 wheel: $(VENV)/installed  ## build sdist and wheel into dist/
 	@rm -rf dist

@@ -141,7 +141,7 @@ def compile(
     on_fail: what happens when a codegen refuses a partition: ``"split"``, ``"host"`` or ``"abort"``.
     mcpu: CPU to compile for, as GCC and LLVM spell it; by default this machine's.
     cache_dir: folder of the compile cache; by default ``$BYOC_CACHE_DIR`` or ``~/.cache/byoc``.
-    use_cache: whether to look in the cache and to add to it.
+    use_cache: whether to look in the cache and to add to it; codegens that no file defines never do.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def compile(
     found = find_targets([t.name for t in plan.targets], {t.name: dict(t.options) for t in plan.targets})
     cpu = mcpu or "native"
     report = progress or (lambda *_: None)
-    if not use_cache:
+    if not use_cache or not all(_source_digest(t) for t in found):
         return _build(plan, found, on_fail, cpu, report)
     cache = Cache(cache_dir)
     key = cache.key(*_cache_parts(plan, found, on_fail, cpu))
@@ -182,7 +182,10 @@ def _cache_parts(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str)
 
 
 def _source_digest(target: Target) -> str:
-    """Of the file a codegen is defined in, or its whole package: an edited plugin must not hit an old entry."""
+    """Of the file a codegen is defined in, or its whole package: an edited plugin must not hit an old entry.
+
+    Empty where there is no such file, as for a class in a notebook; what it compiles is not cached.
+    """
     from byoc.registry import find_codegen
 
     origin = Path(find_codegen(target.name).origin)

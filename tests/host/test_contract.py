@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -221,3 +223,14 @@ def test_the_symbols_in_generated_code_are_the_plans() -> None:
     plan = byoc.Plan.from_json(artifact.plan_json)
     defined = re.findall(r"__tvm_ffi_(\w+)\(", "".join(artifact.sources.values()))
     assert set(defined) == {p.symbol for f in plan.functions for p in f.partitions}
+
+
+def test_what_a_codegen_without_a_file_compiles_is_not_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a class in a notebook: it may be another one the next time, under the same name."""
+    cell = types.ModuleType("cell")
+    cell.__file__ = str(tmp_path / "no-such-file.py")
+    monkeypatch.setitem(sys.modules, "cell", cell)
+    artifact = byoc.compile(CHAIN, [registered("incell", __module__="cell")], cache_dir=tmp_path)
+    assert artifact.sources and list(tmp_path.rglob("*.byoc")) == []
