@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from byoc_codegens.csource import conv, conv_transpose, matmul, pool
+from byoc_codegens.csource import conv, conv_transpose, matmul, pool, scale_shift
 from byoc_codegens.csource.family import kernels_by_pattern
 from byoc_codegens.csource.single_ops import SINGLE_OPS
 
@@ -16,6 +16,7 @@ FAMILIES: tuple[Any, ...] = (
     conv_transpose,
     matmul,
     pool,
+    scale_shift,
     *SINGLE_OPS,
 )
 
@@ -32,6 +33,11 @@ class CSourceCodegen(Codegen):
             "native",
             "vector instructions that weights are packed and tiles are sized for",
             ("native", "avx512", "avx2", "portable"),
+        ),
+        "winograd": Option(
+            "on",
+            "3x3 convolutions with less than half of the products, their weights taking 16/9 of the memory",
+            ("on", "off"),
         ),
     }
     peaks: ClassVar[Peaks] = Peaks(flops=1.5e11, bandwidth=1.5e10, link_bandwidth=float("inf"), call_overhead=5e-7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from byoc_codegens.csource import winograd
 from byoc_codegens.csource.c_text import FLOATS, INTEGERS, c_helper, int64s, short, stored
 from byoc_codegens.csource.convolution import LONGEST_KERNEL, Geometry, geometry_of, refusal
 from byoc_codegens.csource.epilogue import (
@@ -89,16 +90,19 @@ def _emit(m: Match) -> str:
     ending = conv_epilogue(floats, epilogue, out, geometry.groups * geometry.out_channels)
     m.helper(c_helper("product"))
     m.helper(c_helper("convolution", max_kernel=LONGEST_KERNEL))
-    copy = "NULL" if geometry.is_pointwise else f"(float *){m.scratch((geometry.copied + isa.lanes) * 4)}"
     if geometry.groups > 1 and geometry.in_channels == 1:
         m.helper(c_helper("depthwise"))
         call = f"csource_depthwise(&convolution, {geometry.batch}, {floats.read(x)}, {_plain(floats, weight)},"
         wide = 0
         copy = f"(float *){m.scratch((geometry.copied + isa.columns * 4) * 4)}"
         call += f" {copy}, &epilogue, {floats.result()});"
+    elif winograd.pays(m, geometry, weight):
+        wide = 0
+        call = winograd.call(floats, geometry, x, weight, isa)
     else:
         wide = int(weight.is_constant and _is_wide(geometry, isa))
         weights, packing = _packed(m, floats, weight, geometry, isa, wide)
+        copy = "NULL" if geometry.is_pointwise else f"(float *){m.scratch((geometry.copied + isa.lanes) * 4)}"
         patches = f"(float *){m.scratch(geometry.pixels * geometry.taps * 4)}" if wide else "NULL"
         call = packing + (
             f"csource_convolution(&convolution, {geometry.batch}, {floats.read(x)}, {weights},\n"

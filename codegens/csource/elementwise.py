@@ -50,7 +50,17 @@ BINARY: Mapping[str, Formula] = {
 TERNARY: Mapping[str, Formula] = {"ewise_fma": Formula("a * b + c", "(@T)((@U)a * (@U)b + (@U)c)")}
 
 # Exponents for which a few operations do what pow does.
-_POWERS = {2.0: "a * a", 3.0: "a * a * a", 1.0: "a", 0.5: "@sqrt(a)", -0.5: "1 / @sqrt(a)", -1.0: "1 / a"}
+_POWERS = {
+    -1.0: "1 / a",
+    -0.5: "1 / @sqrt(a)",
+    0.25: "@sqrt(@sqrt(a))",
+    0.5: "@sqrt(a)",
+    0.75: "@sqrt(a) * @sqrt(@sqrt(a))",
+    1.0: "a",
+    1.5: "a * @sqrt(a)",
+    2.0: "a * a",
+    3.0: "a * a * a",
+}
 
 
 def _power_check(m: Match) -> Any:

@@ -74,8 +74,15 @@ _COPY = """\
       }}"""
 _DIVIDE = """\
       const int64_t rows = csource_pool_count(p, 0, z) * csource_pool_count(p, 1, y);
+      int64_t first = 0, last = columns; /* of the windows that lie inside the image */
+      while (first < columns && csource_pool_count(p, 2, x + first) < p->kernel[2]) ++first;
+      while (last > first && csource_pool_count(p, 2, x + last - 1) < p->kernel[2]) --last;
+      const {sum} inside = ({sum})byoc_max(1, rows * p->kernel[2]);
+      for (int64_t i = first; i < last; ++i) value[i] /= inside;
+      for (int64_t i = 0; i < first; ++i) value[i] /= ({sum})byoc_max(1, rows * csource_pool_count(p, 2, x + i));
+      for (int64_t i = last; i < columns; ++i) value[i] /= ({sum})byoc_max(1, rows * csource_pool_count(p, 2, x + i));
       for (int64_t i = 0; i < columns; ++i) {{
-        const {sum} v = value[i] / ({sum})byoc_max(1, rows * csource_pool_count(p, 2, x + i));
+        const {sum} v = value[i];
         out[x + i] = {store};
       }}"""
 
@@ -93,6 +100,7 @@ def _emit(m: Match) -> str:
             sum=total,
             initial="0" if kind == "average" else lowest(dtype),
             load=load(dtype, "in[i * STEP]"),
+            load_line=load(dtype, "from[i]"),
             combine="old + v" if kind == "average" else "v > old ? v : old",
             finish=(_DIVIDE if kind == "average" else _COPY).format(sum=total, store=store(dtype, "v")),
         )

@@ -151,7 +151,7 @@ def test_maximum_and_minimum_pass_nan_from_either_side():
     np.testing.assert_array_equal(least, [np.nan, np.nan, 2])
 
 
-@pytest.mark.parametrize("exponent", [2.0, 3.0, 0.5, -0.5, -1.0, 1.7])
+@pytest.mark.parametrize("exponent", [2.0, 3.0, 0.25, 0.5, 0.75, 1.5, -0.5, -1.0, 1.7])
 def test_power_by_a_constant_is_the_power(exponent):
     x = np.abs(random_array((20,))) + 0.1
     function = relax_function(lambda x: op.power(x, relax.const(exponent, "float32")), ((20,), "float32"))

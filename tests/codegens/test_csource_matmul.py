@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from tvm import relax
 
-from tests.codegens.ops import check_against_host, patterns_of, random_array, refusal_of, relax_function
+from tests.codegens.ops import (
+    Compiled,
+    check_against_host,
+    patterns_of,
+    random_array,
+    refusal_of,
+    relax_function,
+)
 
 op = relax.op
 SIZES = {"n": 2, "h": 9, "w": 11}
@@ -156,3 +164,33 @@ def test_a_batch_that_may_or_may_not_be_broadcast_is_refused():
         "the rank of a tensor is not known",
         "whether a batch is broadcast is known only at run time",
     )
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "portable"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+@pytest.mark.parametrize("axes", [(None, None), (None, (0, 2, 1)), ((0, 2, 1), None)])
+def test_products_of_few_rows_are_not_packed(isa, rows, axes):
+    left, right = (3, rows, 50), (3, 50, 83)
+    x, w = (((s[0], s[2], s[1]) if a else s) for s, a in zip((left, right), axes, strict=True))
+    code = Compiled(function(x, w, axes=axes), isa=isa).source.code
+    assert "csource_few_rows(&" in code and "csource_pack_columns(&" not in code
+    check(x, w, axes=axes, isa=isa)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 37])
+@pytest.mark.parametrize("axes", [(None, None), (None, (0, 2, 1))])
+def test_symbolic_rows_are_packed_only_when_there_are_many(rows, axes):
+    w = (2, 83, 50) if axes[1] else (2, 50, 83)
+    built = function((2, "n", 50), w, axes=axes, then=op.nn.relu)
+    code = Compiled(built).source.code
+    assert "csource_few_rows(&" in code and "csource_product(&" in code
+    arrays = random_array((2, rows, 50)), random_array(w, seed=1)
+    check_against_host(built, *arrays, rtol=1e-4, atol=1e-4)
+
+
+def test_symbolic_columns_and_depth_with_few_rows():
+    built = function((2, 3, "k"), (2, "k", "c"))
+    compiled = Compiled(built)
+    for depth, columns in ((1, 1), (50, 83), (0, 5)):
+        left, right = random_array((2, 3, depth)), random_array((2, depth, columns), seed=1)
+        np.testing.assert_allclose(compiled(left, right), left @ right, rtol=1e-4, atol=1e-4)

@@ -77,3 +77,18 @@ def test_bins(x, size):
 
 def test_an_average_of_integers_is_refused():
     assert refusal_of(function("avg", (1, 2, 9, 9), "int32", pool_size=3)) == "nn.avg_pool2d of int32 is not done"
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+@pytest.mark.parametrize(
+    ("x", "attrs"),
+    [
+        ((1, 2, 14, 14), {"pool_size": 3, "padding": 1}),
+        ((1, 3, 4, 150), {"pool_size": 3, "strides": 2, "padding": (0, 1)}),  # rows in several pieces
+        ((1, 2, 5, 700), {"pool_size": (2, 9), "strides": (1, 9), "padding": (0, 4)}),  # windows far apart
+        ((1, 2, 3, 600), {"pool_size": (3, 500)}),  # wide windows
+        ((1, 1, 1, 5), {"pool_size": (1, 5), "padding": (0, 4)}),
+    ],
+)
+def test_rows_longer_and_shorter_than_a_vector(kind, x, attrs):
+    check(kind, x, **attrs)

@@ -43,22 +43,35 @@ static BYOC_UNUSED void csource_tap_columns(CsourceConvolving *v, int64_t *colum
   v->tap_column = column;
 }
 
-/* One row of the copy from one row of the image. */
-static BYOC_UNUSED void csource_conv_copy_row(const CsourceConvolving *v, const float *row, float *out) {
-  const int64_t step = v->step[2] * v->phases, size = v->c.in[2];
-  for (int64_t phase = 0; phase < v->phases; ++phase, out += v->width) {
+/* Elements [begin, end) of out[i] = in[step * i]. */
+static inline __attribute__((always_inline)) void csource_conv_copy_part(const float *in, int64_t step, int64_t begin,
+                                                                         int64_t end, float *BYOC_RESTRICT out) {
+  if (step == 1)
+    for (int64_t i = begin; i < end; i += CSOURCE_LANES) csource_store(out + i, csource_load(in + i, end - i), end - i);
+  else
+    for (int64_t i = begin; i < end; ++i) out[i] = in[step * i];
+}
+
+/* One row of the copy from one row of the image, its phases `pitch` apart.  `step` divides: it is a constant where the
+ * caller knows it. */
+static inline __attribute__((always_inline)) void csource_conv_copy_phases(const CsourceConvolving *v, const float *row,
+                                                                           int64_t step, int64_t pitch, float *out) {
+  const int64_t size = v->c.in[2], width = v->width;
+  for (int64_t phase = 0; phase < v->phases; ++phase, out += pitch) {
     const int64_t shift = phase * v->step[2] - v->c.pad[2]; /* column of the image under the first element */
-    const int64_t begin = byoc_min(v->width, shift < 0 ? (-shift + step - 1) / step : 0);
-    const int64_t end = byoc_max(begin, byoc_min(v->width, shift < size ? (size - shift + step - 1) / step : 0));
+    const int64_t begin = byoc_min(width, shift < 0 ? (-shift + step - 1) / step : 0);
+    const int64_t end = byoc_max(begin, byoc_min(width, shift < size ? (size - shift + step - 1) / step : 0));
     for (int64_t i = 0; i < begin; ++i) out[i] = 0.0f;
-    const float *in = row + shift;
-    if (step == 1)
-      memcpy(out + begin, in + begin, (size_t)(end - begin) * sizeof(float));
-    else if (step == 2)
-      for (int64_t i = begin; i < end; ++i) out[i] = in[2 * i];
-    else
-      for (int64_t i = begin; i < end; ++i) out[i] = in[step * i];
-    for (int64_t i = end; i < v->width; ++i) out[i] = 0.0f;
+    csource_conv_copy_part(row + shift, step, begin, end, out);
+    for (int64_t i = end; i < width; ++i) out[i] = 0.0f;
+  }
+}
+static BYOC_UNUSED void csource_conv_copy_row(const CsourceConvolving *v, const float *row, float *out) {
+  const int64_t step = v->step[2] * v->phases;
+  switch (step) {
+    case 1: csource_conv_copy_phases(v, row, 1, v->width, out); break;
+    case 2: csource_conv_copy_phases(v, row, 2, v->width, out); break;
+    default: csource_conv_copy_phases(v, row, step, v->width, out); break;
   }
 }
 
@@ -175,11 +188,11 @@ static BYOC_UNUSED void csource_convolution_range(int64_t begin, int64_t end, vo
   CsourceStrip s = {.rows = csource_deal(c->out_channels), .depth = v->taps, .offset = v->out_offset,
                     .stride = v->pixels, .epilogue = v->epilogue, .out = v->out};
   const int64_t width = v->strip * CSOURCE_COLUMNS, strips = (v->pixels + width - 1) / width;
-  const int64_t blocks = (s.rows.panels + CSOURCE_TILES_DOWN - 1) / CSOURCE_TILES_DOWN;
+  const int64_t blocks = csource_blocks(&s.rows);
   int64_t packed = -1;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t group = task / blocks / strips, column = task / blocks % strips * width;
-    const int64_t first = task % blocks * CSOURCE_TILES_DOWN, columns = byoc_min(width, v->pixels - column);
+    const int64_t block = task % blocks, columns = byoc_min(width, v->pixels - column);
     const float *image = (v->copy ? v->copy : v->image) + group * c->in_channels * v->plane;
     s.left = v->weights + group * c->out_channels * v->taps;
     s.first_row = group * c->out_channels;
@@ -187,8 +200,8 @@ static BYOC_UNUSED void csource_convolution_range(int64_t begin, int64_t end, vo
       const int64_t depth = byoc_min(CSOURCE_DEPTH, v->taps - k);
       if (packed != task / blocks || depth < v->taps) csource_pack_patches(v, image, column, columns, k, depth, strip);
       packed = task / blocks;
-      csource_multiply(&s, first, byoc_min(first + CSOURCE_TILES_DOWN, s.rows.panels), k, depth, strip,
-                       CSOURCE_STRIP_STRIDE, column, columns, sums);
+      csource_multiply(&s, csource_first_panel(&s.rows, block), csource_first_panel(&s.rows, block + 1), k, depth,
+                       strip, CSOURCE_STRIP_STRIDE, column, columns, sums);
     }
   }
 }
@@ -233,7 +246,8 @@ static BYOC_UNUSED void csource_convolution(const CsourceConvolution *c, int64_t
     v.c.out[0] = v.c.out[1] = 1;
     v.c.out[2] = v.pixels;
   }
-  const int64_t blocks = (csource_deal(c->out_channels).panels + CSOURCE_TILES_DOWN - 1) / CSOURCE_TILES_DOWN;
+  const CsourceRows out_rows = csource_deal(c->out_channels);
+  const int64_t blocks = csource_blocks(&out_rows);
   const int64_t panels = csource_column_panels(v.pixels);
   for (v.strip = CSOURCE_TILES_ACROSS; v.strip > 1 && c->groups * blocks * panels < 32 * v.strip;) v.strip /= 2;
   const int64_t tasks = c->groups * blocks * ((panels + v.strip - 1) / v.strip);

@@ -1,12 +1,13 @@
 /* Depthwise convolution: each channel of the image makes its own channels of the result. */
 
-/* `vectors` vectors of the result whose first taps are `step` apart.  All of them share each weight.  The sizes of the
- * kernel are constants where the caller knows them. */
+/* `vectors` vectors of the result whose first taps are `step` apart, from `bias` on.  All of them share each weight.
+ * The sizes of the kernel are constants where the caller knows them. */
 static inline __attribute__((always_inline)) void csource_depthwise_strip(
     const CsourceConvolving *v, const float *in, int64_t step, const float *weights, int64_t depth, int64_t height,
-    int64_t width, int vectors, float *sums) {
+    int64_t width, int vectors, float bias, float *sums) {
   const int64_t pitch = v->phases * v->width;
-  csource_vector sum[4] = {{0}, {0}, {0}, {0}};
+  const csource_vector start = (csource_vector){0} + bias;
+  csource_vector sum[4] = {start, start, start, start};
   for (int64_t z = 0; z < depth; ++z)
     _Pragma("GCC unroll 8") for (int64_t y = 0; y < height; ++y) {
       const float *row = in + (z * v->c.dilation[0] * v->extent[1] + y * v->c.dilation[1]) * pitch;
@@ -20,21 +21,22 @@ static inline __attribute__((always_inline)) void csource_depthwise_strip(
     *(csource_vector *)(sums + i * CSOURCE_LANES) = sum[i];
 }
 
-/* One row of the result. */
-static inline __attribute__((always_inline)) void csource_depthwise_row(const CsourceConvolving *v, const float *in,
-                                                                        const float *weights, int64_t channel,
-                                                                        int64_t start, int64_t depth, int64_t height,
-                                                                        int64_t width) {
+/* One row of the result; `at` is where it begins in `out`. */
+static inline __attribute__((always_inline)) void csource_depthwise_row(const CsourceConvolving *v,
+                                                                        const CsourceEpilogue *epilogue,
+                                                                        const float *in, const float *weights,
+                                                                        float bias, int64_t at, int64_t depth,
+                                                                        int64_t height, int64_t width) {
   float sums[4 * CSOURCE_LANES] __attribute__((aligned(64)));
   for (int64_t x = 0; x < v->c.out[2]; x += 4 * CSOURCE_LANES) {
     const int64_t columns = byoc_min(4 * CSOURCE_LANES, v->c.out[2] - x);
     if (columns > 2 * CSOURCE_LANES)
-      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 4, sums);
+      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 4, bias, sums);
     else if (columns > CSOURCE_LANES)
-      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 2, sums);
+      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 2, bias, sums);
     else
-      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 1, sums);
-    csource_finish(v->epilogue, sums, 0, 1, columns, channel, start + x, v->out_offset, v->pixels, v->out);
+      csource_depthwise_strip(v, in + x, CSOURCE_LANES, weights, depth, height, width, 1, bias, sums);
+    csource_finish(epilogue, sums, 0, 1, columns, 0, 0, at + x, 0, v->out);
   }
 }
 
@@ -44,20 +46,22 @@ static inline __attribute__((always_inline)) void csource_depthwise_plane(const 
   const CsourceConvolution *c = &v->c;
   const float *copy = v->copy + channel / c->out_channels * v->plane;
   const float *weights = v->weights + channel * depth * height * width;
+  const float bias = v->epilogue->row_bias ? v->epilogue->row_bias[channel] : 0.0f;
   const int64_t pitch = c->stride[1] * v->phases * v->width;
+  CsourceEpilogue rest = *v->epilogue;
+  rest.row_bias = NULL;
   float sums[4 * CSOURCE_LANES] __attribute__((aligned(64)));
+  int64_t at = v->out_offset + channel * v->pixels;
   for (int64_t z = 0; z < c->out[0]; ++z) {
     const float *in = copy + z * c->stride[0] * v->extent[1] * v->phases * v->width;
-    int64_t y = 0, start = z * c->out[1] * c->out[2];
+    int64_t y = 0;
     if (c->out[2] <= CSOURCE_LANES) /* narrow: four rows together */
-      for (; y + 4 <= c->out[1]; y += 4, in += 4 * pitch, start += 4 * c->out[2]) {
-        csource_depthwise_strip(v, in, pitch, weights, depth, height, width, 4, sums);
-        for (int i = 0; i < 4; ++i)
-          csource_finish(v->epilogue, sums + i * CSOURCE_LANES, 0, 1, c->out[2], channel, start + i * c->out[2],
-                         v->out_offset, v->pixels, v->out);
+      for (; y + 4 <= c->out[1]; y += 4, in += 4 * pitch, at += 4 * c->out[2]) {
+        csource_depthwise_strip(v, in, pitch, weights, depth, height, width, 4, bias, sums);
+        csource_finish(&rest, sums, CSOURCE_LANES, 4, c->out[2], 0, 0, at, c->out[2], v->out);
       }
-    for (; y < c->out[1]; ++y, in += pitch, start += c->out[2])
-      csource_depthwise_row(v, in, weights, channel, start, depth, height, width);
+    for (; y < c->out[1]; ++y, in += pitch, at += c->out[2])
+      csource_depthwise_row(v, &rest, in, weights, bias, at, depth, height, width);
   }
 }
 

@@ -10,13 +10,21 @@ typedef struct {
   void *out;
 } CsourcePoolCall;
 
-enum { CSOURCE_POOL_COLUMNS = 64 };
+enum {
+  CSOURCE_POOL_COLUMNS = 64, /* of the result, worked on together */
+  CSOURCE_POOL_BLOCK = 32, /* of a row; the compiler takes loops of 16 apart and does not put them together again */
+  CSOURCE_POOL_SPAN = 512 /* most elements of a row of the image that these may need for the quick way */
+};
 
 /* Taps of the window at `start` that fall on [low, high). */
 static inline BYOC_UNUSED int64_t csource_pool_taps(int64_t start, int64_t taps, int64_t step, int64_t low,
                                                     int64_t high) {
-  const int64_t first = start < low ? (low - start + step - 1) / step : 0;
-  const int64_t last = start < high ? (high - start + step - 1) / step : 0;
+  if (start >= low && start + (taps - 1) * step < high) return taps;
+  int64_t first = byoc_max(0, low - start), last = byoc_max(0, high - start);
+  if (step > 1) { /* division takes long */
+    first = (first + step - 1) / step;
+    last = (last + step - 1) / step;
+  }
   return byoc_max(0, byoc_min(taps, last) - byoc_min(taps, first));
 }
 

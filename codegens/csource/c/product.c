@@ -35,7 +35,8 @@ static BYOC_UNUSED void csource_multiply(const CsourceStrip *s, int64_t first, i
     const float *left = s->left + row * s->depth + from * rows;
     for (int64_t at = 0, i = 0; at < columns; at += CSOURCE_COLUMNS, ++i) {
       float *tile = sums + (whole ? 0 : ((panel - first) * CSOURCE_TILES_ACROSS + i) * CSOURCE_TILE_SIZE);
-      csource_tiles[rows](depth, left, right + i * right_stride, tile, from > 0);
+      const float *ahead = right + i * right_stride + (depth + (panel - first) * depth / 2) * CSOURCE_COLUMNS;
+      csource_tiles[rows](depth, left, right + i * right_stride, ahead, tile, from > 0);
       if (done) csource_finish_tile(s, tile, row, rows, column + at, byoc_min(CSOURCE_COLUMNS, columns - at));
     }
   }
@@ -74,10 +75,10 @@ static BYOC_UNUSED void csource_product_range(int64_t begin, int64_t end, void *
   float sums[CSOURCE_TILES_DOWN * CSOURCE_TILES_ACROSS * CSOURCE_TILE_SIZE] __attribute__((aligned(64)));
   CsourceStrip s = {.rows = csource_deal(p->rows), .depth = p->depth, .transposed = p->transposed,
                     .stride = p->transposed ? p->rows : p->columns, .epilogue = p->epilogue, .out = p->out};
-  const int64_t blocks = (s.rows.panels + CSOURCE_TILES_DOWN - 1) / CSOURCE_TILES_DOWN;
+  const int64_t blocks = csource_blocks(&s.rows);
   const int64_t strips = (p->columns + width - 1) / width, right_size = csource_column_panels(p->columns);
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t batch = task / strips / blocks, first = task / strips % blocks * CSOURCE_TILES_DOWN;
+    const int64_t batch = task / strips / blocks, block = task / strips % blocks;
     const int64_t column = task % strips * width, columns = byoc_min(width, p->columns - column);
     s.offset = p->offset + batch * p->rows * p->columns;
     s.left = p->left + csource_batch_offset(batch, p->rank, p->extents, p->left_strides) * p->rows * p->depth;
@@ -85,7 +86,7 @@ static BYOC_UNUSED void csource_product_range(int64_t begin, int64_t end, void *
                                          right_size * CSOURCE_COLUMNS + column) * p->depth;
     int64_t k = 0;
     do {
-      csource_multiply(&s, first, byoc_min(first + CSOURCE_TILES_DOWN, s.rows.panels), k,
+      csource_multiply(&s, csource_first_panel(&s.rows, block), csource_first_panel(&s.rows, block + 1), k,
                        byoc_min(CSOURCE_DEPTH, p->depth - k), right + k * CSOURCE_COLUMNS, p->depth * CSOURCE_COLUMNS,
                        column, columns, sums);
       k += CSOURCE_DEPTH;
@@ -94,7 +95,8 @@ static BYOC_UNUSED void csource_product_range(int64_t begin, int64_t end, void *
 }
 
 static BYOC_UNUSED void csource_product(const CsourceProduct *p) {
-  const int64_t blocks = (csource_deal(p->rows).panels + CSOURCE_TILES_DOWN - 1) / CSOURCE_TILES_DOWN;
+  const CsourceRows rows = csource_deal(p->rows);
+  const int64_t blocks = csource_blocks(&rows);
   const int64_t panels = csource_column_panels(p->columns);
   CsourceProductCall call = {p, CSOURCE_TILES_ACROSS};
   while (call.strip > 1 && p->batches * blocks * panels < 32 * call.strip) call.strip /= 2;

@@ -12,17 +12,21 @@
 
 typedef float csource_vector __attribute__((vector_size(4 * CSOURCE_LANES), aligned(4), may_alias));
 
-/* sums[rows][CSOURCE_COLUMNS] = (or, with `add`, +=) left[depth][rows] transposed times right[depth][columns] */
-typedef void (*csource_tile_fn)(int64_t depth, const float *left, const float *right, float *sums, int add);
+/* sums[rows][CSOURCE_COLUMNS] = (or, with `add`, +=) left[depth][rows] transposed times right[depth][columns].
+ * `ahead` is what will be read soon; it is fetched as the sums go on. */
+typedef void (*csource_tile_fn)(int64_t depth, const float *left, const float *right, const float *ahead, float *sums,
+                                int add);
 
 #define CSOURCE_TILE(ROWS)                                                                                         \
-  static void csource_tile_##ROWS(int64_t depth, const float *left, const float *right, float *sums, int add) {    \
+  static void csource_tile_##ROWS(int64_t depth, const float *left, const float *right, const float *ahead,         \
+                                  float *sums, int add) {                                                          \
     csource_vector sum[ROWS][2];                                                                                   \
     _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; ++i) {                                                      \
       sum[i][0] = add ? *(csource_vector *)(sums + i * CSOURCE_COLUMNS) : (csource_vector){0};                     \
       sum[i][1] = add ? *(csource_vector *)(sums + i * CSOURCE_COLUMNS + CSOURCE_LANES) : (csource_vector){0};     \
     }                                                                                                              \
-    for (int64_t k = 0; k < depth; ++k, left += ROWS, right += CSOURCE_COLUMNS) {                                  \
+    for (int64_t k = 0; k < depth; ++k, left += ROWS, right += CSOURCE_COLUMNS, ahead += CSOURCE_LANES) {          \
+      __builtin_prefetch(ahead);                                                                                   \
       const csource_vector first = *(const csource_vector *)right;                                                 \
       const csource_vector second = *(const csource_vector *)(right + CSOURCE_LANES);                              \
       _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; ++i) {                                                    \
@@ -52,6 +56,13 @@ static inline BYOC_UNUSED int64_t csource_first_row(const CsourceRows *r, int64_
 }
 static inline BYOC_UNUSED int64_t csource_height(const CsourceRows *r, int64_t panel) {
   return r->height + (panel < r->taller);
+}
+/* Rows are worked on in blocks of up to CSOURCE_TILES_DOWN panels, dealt evenly too, or threads would wait. */
+static inline BYOC_UNUSED int64_t csource_blocks(const CsourceRows *r) {
+  return (r->panels + CSOURCE_TILES_DOWN - 1) / CSOURCE_TILES_DOWN;
+}
+static inline BYOC_UNUSED int64_t csource_first_panel(const CsourceRows *r, int64_t block) {
+  return r->panels * block / byoc_max(1, csource_blocks(r));
 }
 static inline BYOC_UNUSED int64_t csource_column_panels(int64_t columns) {
   return (columns + CSOURCE_COLUMNS - 1) / CSOURCE_COLUMNS;
