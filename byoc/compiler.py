@@ -29,10 +29,11 @@ from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
 from byoc.errors import PlanError, UsageError
 from byoc.host.kernels import noting_kernels
 from byoc.host.pipeline import compile_host, host_target
+from byoc.host.prepare import prepare_host
 from byoc.link import check_symbols, link, work_folder
 from byoc.lower.compile_c import CCompiler, compiler_version, cpu_features, find_compiler
 from byoc.lower.emit import ON_FAIL, Compiled, Lowered, lower
-from byoc.lower.external import call_externally
+from byoc.lower.external import call_externally, lift_constants
 from byoc.model import PreparedModel, prepare_model
 from byoc.partitioner.cost import CostModel
 from byoc.partitioner.measured import MeasuredCosts
@@ -213,8 +214,9 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
         compiler = CCompiler(folder, mcpu)
         lowered = lower(prepared.module, prepared.graphs, plan, by_name, compiler, on_fail=on_fail, progress=report)
         weights = WeightStore()
-        module, lifted = call_externally(lowered.module, lowered.compiled, weights.add)
         report("host", 0, 1)
+        module = prepare_host(call_externally(lowered.module, lowered.compiled), host_target(mcpu))
+        module, lifted = lift_constants(module, weights.add)
         external = [c.emitted.module for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule)]
         if external:
             module = module.with_attr("external_mods", external)

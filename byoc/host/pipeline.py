@@ -10,6 +10,7 @@ from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from byoc.errors import HostError
 from byoc.host.checks import check_reshapes
+from byoc.host.kernel import unwrap_kernels
 from byoc.host.legalise import LEGALISE
 from byoc.relax_graph import blocks_of
 
@@ -43,7 +44,8 @@ def _pipeline(target: tvm.target.Target, branches: bool) -> Any:
     """
     legalise = [_named(p, "LegalizeOps", relax.transform.LegalizeOps(LEGALISE)) for p in cpu.legalize_passes(target)]
     finalize = [p for p in cpu.finalize_passes(target) if not (branches and p.info.name == "StaticPlanBlockMemory")]
-    steps = [*cpu.library_dispatch_passes(target), *legalise, *cpu.dataflow_lower_passes(target), *finalize]
+    before = [*cpu.library_dispatch_passes(target), *legalise, *cpu.dataflow_lower_passes(target)]
+    steps = [*before, unwrap_kernels, *finalize]
 
     @tvm.transform.module_pass(opt_level=0)
     def pipeline(module: tvm.IRModule, _: Any) -> tvm.IRModule:

@@ -1,0 +1,75 @@
+"""What an op is replaced by: a kernel, its tensors, and how it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import relax, s_tir, tirx
+
+OPAQUE = 8
+
+
+class Dims:
+    """The sizes of a kernel's tensors: integers, and one variable of the kernel for each distinct symbolic size."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[Any, Any]] = []
+
+    def of(self, ty: Any) -> list[Any]:
+        """The shape of a tensor type."""
+        return [self.one(d) for d in ty.shape.values]
+
+    def one(self, dim: Any) -> Any:
+        """An integer, or the kernel's variable for a symbolic size."""
+        if isinstance(dim, (int, tirx.IntImm)):
+            return int(dim)
+        for expr, variable in self._known:
+            if tvm_ffi.structural_equal(expr, dim):
+                return variable
+        variable = tirx.Var(f"n{len(self._known)}", "int64")
+        self._known.append((dim, variable))
+        return variable
+
+
+def buffer(shape: Sequence[Any], dtype: str, name: str) -> Any:
+    """A tensor parameter of a kernel."""
+    return tirx.decl_buffer([tirx.IntImm("int64", d) if isinstance(d, int) else d for d in shape], dtype, name)
+
+
+def product(dims: Sequence[Any]) -> Any:
+    """The number of elements."""
+    total: Any = 1
+    for dim in dims:
+        total = total * dim
+    return total
+
+
+def static(ty: Any) -> bool:
+    """Whether a type is a tensor whose shape is known, be it with symbols."""
+    return isinstance(ty, relax.TensorType) and isinstance(ty.shape, relax.ShapeExpr)
+
+
+def dtype_of(ty: Any) -> str:
+    """The element type as NumPy spells it."""
+    return str(ty.dtype).removeprefix("T.")
+
+
+def wrap(function: Any) -> Any:
+    """The kernel in a block of its own, as TVM's passes over calls of `call_tir` expect it."""
+    block = s_tir.SBlock([], [], [], "kernel", function.body)
+    body = s_tir.SBlockRealize([], tirx.const(True, "bool"), block)
+    root = s_tir.SBlockRealize([], tirx.const(True, "bool"), s_tir.SBlock([], [], [], "root", body))
+    return function.with_body(root).with_attrs({"byoc.kernel": True, "op_pattern": OPAQUE})
+
+
+@tvm.transform.module_pass(opt_level=0, name="UnwrapKernels")
+def unwrap_kernels(module: tvm.IRModule, _: Any) -> tvm.IRModule:
+    """Undo :func:`wrap` for every kernel of the module."""
+    functions = {
+        v: f.with_body(f.body.block.body.block.body) if f.attrs is not None and "byoc.kernel" in f.attrs else f
+        for v, f in module.functions_items()
+    }
+    return tvm.IRModule(functions, attrs=module.attrs, global_infos=module.global_infos)

@@ -1,0 +1,114 @@
+"""Replace convolutions and matrix products on the host by register-tiled kernels, while their weights are constants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from byoc.host.convolution import LAYOUTS, convolution_kernel, pad_kernel, padding_of, takes_convolution
+from byoc.host.epilogue import epilogue_of
+from byoc.host.kernel import dtype_of, wrap
+from byoc.host.machine import Machine, machine_of
+from byoc.host.matmul import matmul_kernel, takes_matmul
+from byoc.lower.outline import used_variables
+from byoc.rewrite.canonical import canonicalise, entry_functions
+from byoc.rewrite.layout import cancel_transposes
+
+
+def prepare_host(module: tvm.IRModule, target: Any) -> tvm.IRModule:
+    """The module with the ops that have kernels of their own replaced by calls of those kernels."""
+    module = _channels_last(module)
+    rewriter = _KernelBuilder(module, machine_of(target))
+    return rewriter.run()
+
+
+def _channels_last(module: tvm.IRModule) -> tvm.IRModule:
+    entries = list(entry_functions(module))
+
+    def layout_of(call: Any) -> dict[str, list[str]]:
+        wanted = str(call.op.name) == "relax.nn.conv2d" and takes_convolution(call)
+        return {"relax.nn.conv2d": LAYOUTS} if wanted else {}
+
+    converted = relax.transform.ConvertLayout({}, layout_of)(module)
+    return canonicalise(cancel_transposes(converted), entries)
+
+
+class _KernelBuilder:
+    def __init__(self, module: tvm.IRModule, machine: Machine) -> None:
+        self.module, self.machine = module, machine
+        self.builder = relax.BlockBuilder(module)
+        self.count = 0
+
+    def run(self) -> tvm.IRModule:
+        for variable, function in self.module.functions_items():
+            public = function.attrs is not None and "Codegen" not in function.attrs
+            if isinstance(function, relax.Function) and public:
+                body = self._sequence(function.body)
+                rebuilt = relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)
+                self.builder.update_func(variable, rebuilt)
+        result = relax.transform.Normalize()(self.builder.get())
+        relax.analysis.well_formed(result)
+        return result
+
+    def _sequence(self, body: Any) -> Any:
+        readers: dict[Any, int] = {}
+        for block in body.blocks:
+            for binding in block.bindings:
+                for variable in used_variables(binding.value):
+                    readers[variable] = readers.get(variable, 0) + 1
+        for variable in used_variables(body.body):
+            readers[variable] = readers.get(variable, 0) + 1
+        blocks = []
+        for block in body.blocks:
+            if isinstance(block, relax.DataflowBlock):
+                blocks.append(relax.DataflowBlock(self._block(list(block.bindings), readers)))
+            else:
+                blocks.append(block)
+        return relax.SeqExpr(blocks, body.body)
+
+    def _block(self, bindings: list[Any], readers: dict[Any, int]) -> list[Any]:
+        taken: set[Any] = set()
+        placed: dict[Any, Any] = {}
+        for i, binding in enumerate(bindings):
+            if binding.var not in taken and self._kind(binding.value):
+                epilogue = epilogue_of(binding.var, bindings[i + 1 :], readers, taken)
+                taken |= {binding.var, *(s.var for s in epilogue.steps)}
+                placed[epilogue.result] = (binding.value, epilogue)
+        result: list[Any] = []
+        for binding in bindings:
+            if binding.var in placed:
+                result += self._kernel(binding.var, *placed[binding.var])
+            elif binding.var not in taken:
+                result.append(binding)
+        return result
+
+    def _kind(self, value: Any) -> str:
+        if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
+            return ""
+        name = str(value.op.name)
+        if name == "relax.matmul" and takes_matmul(value):
+            return "matmul"
+        if name == "relax.nn.conv2d" and str(value.attrs.data_layout) == "NHWC" and takes_convolution(value):
+            return "convolution"
+        return ""
+
+    def _kernel(self, variable: Any, call: Any, epilogue: Any) -> list[Any]:
+        kind = self._kind(call)
+        bindings: list[Any] = []
+        if kind == "matmul":
+            function, args = matmul_kernel(call, epilogue, self.machine, kind)
+        else:
+            data = call.args[0]
+            padding = padding_of(call)
+            if any(padding):
+                pad, shape = pad_kernel(data.ty, padding, "pad")
+                data = relax.DataflowVar("padded", relax.TensorType(shape, dtype_of(data.ty)))
+                bindings.append(relax.VarBinding(data, self._call(pad, "pad", [call.args[0]], data.ty)))
+            function, args = convolution_kernel(call, epilogue, self.machine, kind, data)
+        return [*bindings, relax.VarBinding(variable, self._call(function, kind, args, variable.ty))]
+
+    def _call(self, function: Any, name: str, args: list[Any], ty: Any) -> Any:
+        handle = self.builder.add_func(wrap(function.without_attr("global_symbol")), name)
+        return relax.call_tir(handle, args, out_ty=ty)
