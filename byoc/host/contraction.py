@@ -275,9 +275,7 @@ class _Nest:
     def _multiply(self, sums: list[tuple[Any, Any]], data: Any, weight: Any) -> None:
         code, tile, problem = self.code, self.tile, self.problem
         data, weight = code.let("d", data), code.let("w", weight)
-        vectors = [
-            code.let("weights", load(self.weight, weight + int64(s), w)) for r, s, w in tile.vectors if r == 0
-        ]
+        vectors = [code.let("weights", load(self.weight, weight + int64(s), w)) for r, s, w in tile.vectors if r == 0]
         for i, (row, start, width) in enumerate(tile.vectors):
             at = data + int64(row) * int64(problem.data_step)
             if problem.columnwise:

@@ -37,9 +37,7 @@ def takes_convolution(call: Any) -> bool:
     return per_group != 1 or outputs == attrs["groups"] or attrs["groups"] == 1
 
 
-def convolution_kernel(
-    call: Any, epilogue: Epilogue, machine: Machine, name: str, data: Any
-) -> tuple[Any, list[Any]]:
+def convolution_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str, data: Any) -> tuple[Any, list[Any]]:
     """The kernel of a convolution of `data` (the padded input), and its arguments."""
     attrs, dims, dtype = attrs_to_dict(call.attrs), Dims(), dtype_of(call.ty)
     weight = call.args[1].value.numpy()

@@ -56,7 +56,8 @@ def epilogue_of(anchor: Any, bindings: Sequence[Any], readers: Mapping[Any, int]
     `bindings` are those after the anchor's in its block, `readers` the number of reads of every variable, `taken` the
     variables that other kernels have.
     """
-    inside, reads, steps = {anchor}, dict.fromkeys([anchor], 0), []
+    inside, reads = {anchor}, {anchor: 0}
+    steps: list[Any] = []
     best = Epilogue(anchor, anchor)
     for binding in bindings:
         used = [v for v in used_variables(binding.value) if v in inside]
@@ -69,7 +70,7 @@ def epilogue_of(anchor: Any, bindings: Sequence[Any], readers: Mapping[Any, int]
         inside.add(binding.var)
         reads[binding.var] = 0
         steps.append(binding)
-        if all(reads[v] == readers.get(v, 0) for v in inside if v is not binding.var and v != binding.var):
+        if all(reads[v] == readers.get(v, 0) for v in inside if v != binding.var):
             best = Epilogue(anchor, binding.var, list(steps))
     for step in best.steps:
         for arg in step.value.args:
