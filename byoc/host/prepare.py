@@ -13,8 +13,10 @@ from byoc.host.kernel import dtype_of, wrap
 from byoc.host.machine import Machine, machine_of
 from byoc.host.matmul import matmul_kernel, takes_matmul
 from byoc.lower.outline import used_variables
-from byoc.rewrite.canonical import canonicalise, entry_functions
+from byoc.rewrite.canonical import entry_functions
+from byoc.rewrite.fold_constants import fold_constants
 from byoc.rewrite.layout import cancel_transposes
+from byoc.rewrite.structure import inline_structure
 
 
 def prepare_host(module: tvm.IRModule, target: Any) -> tvm.IRModule:
@@ -25,14 +27,30 @@ def prepare_host(module: tvm.IRModule, target: Any) -> tvm.IRModule:
 
 
 def _channels_last(module: tvm.IRModule) -> tvm.IRModule:
-    entries = list(entry_functions(module))
+    """The module with the convolutions that have a kernel, and what lies between them, in the kernel's layout.
+
+    No common subexpressions are shared here: a call that updates a state may stand twice.
+    """
+    found = False
 
     def layout_of(call: Any) -> dict[str, list[str]]:
+        nonlocal found
         wanted = str(call.op.name) == "relax.nn.conv2d" and takes_convolution(call)
+        found |= wanted
         return {"relax.nn.conv2d": LAYOUTS} if wanted else {}
 
     converted = relax.transform.ConvertLayout({}, layout_of)(module)
-    return canonicalise(cancel_transposes(converted), entries)
+    if not found:
+        return module
+    for step in (
+        cancel_transposes,
+        relax.transform.CanonicalizeBindings(),
+        inline_structure,
+        fold_constants,
+        relax.transform.DeadCodeElimination(list(entry_functions(module))),
+    ):
+        converted = step(converted)
+    return converted
 
 
 class _KernelBuilder:
