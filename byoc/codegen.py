@@ -163,6 +163,7 @@ class CSource:
     constants: (name, array) in the order in which the bind function takes them.
     bind: symbol that is called once after loading with the constants, or ``""``.
     workspace: bytes (int or Dim) of memory passed as the last argument on every call; 0 for none.
+    libraries: what the artifact is linked to because of it: objects, shared libraries, flags of the linker.
     """
 
     code: str
@@ -171,6 +172,7 @@ class CSource:
     constants: tuple[tuple[str, Any], ...] = ()
     bind: str = ""
     workspace: Any = 0
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
         objects += [o for t in used for o in compiler.compile_device_sources(t.codegen)]
         libraries = [x for t in used for x in t.codegen.libraries]
         libraries += [
-            x for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule) for x in c.emitted.libraries
+            x for c in lowered.compiled.values() if not isinstance(c.emitted, PyFunc) for x in c.emitted.libraries
         ]
         library = link(executable, objects, list(dict.fromkeys(libraries)), folder)
         promised = [(s, c.target.name) for s, c in lowered.compiled.items() if not isinstance(c.emitted, PyFunc)]

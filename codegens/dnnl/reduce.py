@@ -1,0 +1,190 @@
+"""Pooling, reductions, normalisations, resampling."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from byoc_codegens.dnnl.convolution import _spread, padding_of
+from byoc_codegens.dnnl.family import Kernel, Translation, ints
+from byoc_codegens.dnnl.program import Tensor
+
+from byoc import Match, reject
+
+_POOLS = {f"nn.{kind}_pool{n}d": (kind, n) for kind in ("max", "avg") for n in (1, 2, 3)}
+_LAYOUTS = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
+
+
+def _check_pool(m: Match) -> Any:
+    rank = m.out.rank - 2
+    layout = m.root.attrs.get("layout")
+    if layout != _LAYOUTS[rank]:
+        return reject(f"takes the layout {_LAYOUTS[rank]}, not {layout}", at=m.root.inputs[0])
+    before, after = padding_of(m, rank)
+    if min((*before, *after)) < 0:
+        return reject("negative padding is not done", at=m.out)
+    window = _spread(ints(m, "pool_size"), rank, 1)
+    dilation = _spread(ints(m, "dilation"), rank, 1)
+    if any(p > (k - 1) * d for p, k, d in zip(before, window, dilation, strict=True)):
+        return reject("windows would lie in the padding only", at=m.out)
+    if not all(isinstance(d, int) for d in (m.out.shape or ())[2:]):
+        return reject("takes images of known size", at=m.out)
+    return None
+
+
+def _pool(m: Match, to: Translation) -> Tensor:
+    kind, rank = _POOLS[m.root.op]
+    x = to.tensor(m.root.inputs[0])
+    assert m.out.shape is not None
+    strides, window = _spread(ints(m, "strides"), rank, 1), _spread(ints(m, "pool_size"), rank, 1)
+    dilation = _spread(ints(m, "dilation"), rank, 1)
+    before, _ = padding_of(m, rank)
+    # What the last window needs, which with ceil_mode is more than the padding given.
+    after = tuple(
+        (out - 1) * s + (k - 1) * d + 1 - size - p
+        for out, s, k, d, size, p in zip(m.out.shape[2:], strides, window, dilation, x.shape[2:], before, strict=True)
+    )
+    include = kind == "avg" and bool(m.root.attrs.get("count_include_pad"))
+    algorithm = "pool_max" if kind == "max" else "pool_average_padding" if include else "pool_average"
+    numbers = {"strides": strides, "window": window, "dilation": [d - 1 for d in dilation], "before": before, "after": after}
+    return to.add("pool", [x], m.out.shape, algorithm=algorithm, numbers=numbers)
+
+
+def _check_adaptive(m: Match) -> Any:
+    if any(d != 1 for d in (m.out.shape or ())[2:]):
+        return reject("averages over whole images only", at=m.out)
+    return _static_image(m)
+
+
+def _static_image(m: Match) -> Any:
+    if not all(isinstance(d, int) for d in (m.root.inputs[0].shape or ())[2:]):
+        return reject("takes images of known size", at=m.root.inputs[0])
+    return None
+
+
+def global_pool(x: Tensor, kind: str, to: Translation) -> Tensor:
+    """Over all spatial axes, which stay with size one."""
+    rank = x.rank - 2
+    window = [int(d) for d in x.shape[2:]]  # type: ignore[arg-type]
+    zeros = [0] * rank
+    numbers = {"strides": [1] * rank, "window": window, "dilation": zeros, "before": zeros, "after": zeros}
+    return to.add("pool", [x], (*x.shape[:2], *[1] * rank), algorithm=kind, numbers=numbers)
+
+
+def _adaptive(m: Match, to: Translation) -> Tensor:
+    return global_pool(to.tensor(m.root.inputs[0]), "pool_average", to)
+
+
+def _axes(m: Match) -> tuple[int, ...]:
+    rank = m.root.inputs[0].rank
+    given = m.root.attrs.get("axis")
+    if given is None:
+        return tuple(range(rank))
+    axes = (given,) if isinstance(given, int) else tuple(given)
+    return tuple(sorted(int(a) % rank for a in axes))
+
+
+def _reduction(m: Match, to: Translation) -> Tensor:
+    x, axes = to.tensor(m.root.inputs[0]), _axes(m)
+    assert m.out.shape is not None
+    kept = tuple(1 if i in axes else d for i, d in enumerate(x.shape))
+    over_image = x.rank in (4, 5) and axes == tuple(range(2, x.rank)) and all(isinstance(d, int) for d in x.shape[2:])
+    if over_image and m.root.op in ("mean", "max"):
+        reduced = global_pool(x, "pool_average" if m.root.op == "mean" else "pool_max", to)
+    elif kept == x.shape:
+        reduced = x
+    else:
+        reduced = to.add("reduction", [x], kept, algorithm=f"reduction_{m.root.op}")
+    return to.reshape(reduced, m.out.shape)
+
+
+def _softmax(m: Match, to: Translation) -> Tensor:
+    x = to.tensor(m.root.inputs[0])
+    algorithm = "softmax" if m.root.op == "nn.softmax" else "log_softmax"
+    axis = int(m.root.attrs["axis"]) % x.rank
+    return to.add("softmax", [x], x.shape, algorithm=algorithm, numbers={"axis": [axis]})
+
+
+def _check_layer_norm(m: Match) -> Any:
+    x = m.root.inputs[0]
+    axes = [a % x.rank for a in ints(m, "axes")]
+    if axes != list(range(x.rank - len(axes), x.rank)):
+        return reject("normalises the last axes only", at=x)
+    if not all(isinstance(d, int) for d in (x.shape or ())[x.rank - len(axes) :]):
+        return reject("the normalised axes must have known sizes", at=x)
+    return None
+
+
+def _layer_norm(m: Match, to: Translation) -> Tensor:
+    x, *affine = (to.tensor(v) for v in m.root.inputs)
+    count = len(ints(m, "axes"))
+    epsilon = {"epsilon": float(m.root.attrs["epsilon"])}
+    if count == 1 and x.rank in (2, 3, 4, 5) and len(affine) == 2:
+        return to.add("layer_norm", [x, *affine], x.shape, scalars=epsilon)
+    width = math.prod(int(d) for d in x.shape[x.rank - count :])  # type: ignore[arg-type]
+    rows: Any = math.prod(x.shape[: x.rank - count], start=1)
+    flat = to.reshape(x, (rows, width))
+    affine = [to.reshape(a, (width,)) for a in affine]
+    return to.reshape(to.add("layer_norm", [flat, *affine], (rows, width), scalars=epsilon), x.shape)
+
+
+def _check_groups(m: Match) -> Any:
+    x = m.root.inputs[0]
+    if not all(isinstance(d, int) for d in (x.shape or ())[1:]):
+        return reject("all but the batch must have known sizes", at=x)
+    axes = [a % x.rank for a in ints(m, "axes")]
+    if axes != list(range(2, x.rank)) or int(m.root.attrs.get("channel_axis", 1)) % x.rank != 1:
+        return reject("normalises the axes after the channels only", at=x)
+    return None
+
+
+def _group_norm(m: Match, to: Translation) -> Tensor:
+    """Rows of one group each are normalised; scale and shift follow."""
+    x, gamma, beta = (to.tensor(v) for v in m.root.inputs)
+    channels = int(x.shape[1])  # type: ignore[arg-type]
+    groups = int(m.root.attrs.get("num_groups", channels))
+    width = math.prod(int(d) for d in x.shape[1:]) // groups  # type: ignore[arg-type]
+    rows: Any = x.shape[0] * groups
+    flat = to.reshape(x, (rows, width))
+    normal = to.add("layer_norm", [flat], (rows, width), scalars={"epsilon": float(m.root.attrs["epsilon"])})
+    per_channel = (1, channels, *[1] * (x.rank - 2))
+    scaled = to.add("binary", [to.reshape(normal, x.shape), to.reshape(gamma, per_channel)], x.shape, algorithm="binary_mul")
+    return to.add("binary", [scaled, to.reshape(beta, per_channel)], x.shape, algorithm="binary_add")
+
+
+def _check_resize(m: Match) -> Any:
+    attrs, x = m.root.attrs, m.root.inputs[0]
+    if attrs.get("layout") != "NCHW":
+        return reject(f"takes the layout NCHW, not {attrs.get('layout')}", at=x)
+    if not x.is_static or not m.out.is_static:
+        return reject("takes images of known size", at=x)
+    method, mode = attrs.get("method"), attrs.get("coordinate_transformation_mode")
+    assert x.shape is not None and m.out.shape is not None
+    whole = all(out % size == 0 for out, size in zip(m.out.shape[2:], x.shape[2:], strict=True))
+    if method == "linear" and mode == "half_pixel":
+        return None
+    if method == "nearest_neighbor" and whole and (mode, attrs.get("rounding_method")) in (
+        ("asymmetric", "floor"), ("half_pixel", "round"), ("half_pixel", "round_prefer_floor"),
+        ("half_pixel", "round_prefer_ceil"),
+    ):  # fmt: skip
+        return None
+    return reject(f"does not resample by {method}, {mode}", at=x)
+
+
+def _resize(m: Match, to: Translation) -> Tensor:
+    kind = "linear" if m.root.attrs["method"] == "linear" else "nearest"
+    x = to.tensor(m.root.inputs[0])
+    return to.add("resampling", [x], m.out.shape, algorithm=f"resampling_{kind}")
+
+
+KERNELS = (
+    *(Kernel(name, _pool, _check_pool) for name in _POOLS),
+    *(Kernel(f"nn.adaptive_avg_pool{n}d", _adaptive, _check_adaptive) for n in (1, 2, 3)),
+    *(Kernel(name, _reduction) for name in ("sum", "mean", "max", "min")),
+    Kernel("nn.softmax", _softmax),
+    Kernel("nn.log_softmax", _softmax),
+    Kernel("nn.layer_norm", _layer_norm, _check_layer_norm),
+    Kernel("nn.group_norm", _group_norm, _check_groups),
+    Kernel("nn.instance_norm", _group_norm, _check_groups),
+    Kernel("image.resize2d", _resize, _check_resize),
+)

@@ -1,0 +1,240 @@
+#include "builder.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace byoc_dnnl {
+namespace {
+
+memory::data_type TypeOf(const std::string& name) {
+  static const std::map<std::string, memory::data_type> types = {
+      {"float32", memory::data_type::f32}, {"bfloat16", memory::data_type::bf16}, {"int8", memory::data_type::s8},
+      {"uint8", memory::data_type::u8},    {"int32", memory::data_type::s32}};
+  auto found = types.find(name);
+  if (found == types.end()) throw std::invalid_argument("no oneDNN type for " + name);
+  return found->second;
+}
+
+bool Contains(const std::vector<int>& list, int item) { return std::find(list.begin(), list.end(), item) != list.end(); }
+
+}  // namespace
+
+memory::desc PlainDesc(const memory::dims& shape, memory::data_type type) {
+  memory::dims strides(shape.size(), 1);
+  for (int i = static_cast<int>(shape.size()) - 2; i >= 0; --i)
+    strides[i] = strides[i + 1] * std::max<int64_t>(shape[i + 1], 1);
+  return memory::desc(shape, type, strides);
+}
+
+bool IsStrided(const memory::desc& desc) {
+  return desc.get_format_kind() == memory::format_kind::blocked && desc.get_inner_nblks() == 0;
+}
+
+Builder::Builder(const Program& program, const Numbers& extents, dnnl::engine engine, PackedConstants* packed)
+    : program_(program), extents_(extents), engine_(engine), packed_(packed), values_(program.tensors.size()),
+      last_use_(program.tensors.size(), -1) {
+  auto add = [this](const std::vector<int>& tensors, Home home) {
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      schedule_.buffers.push_back({home, static_cast<int>(i)});
+      memory::data_type type = TypeOf(program_.tensors[tensors[i]].dtype);
+      values_[tensors[i]] = {PlainDesc(Shape(tensors[i]), type), static_cast<int>(schedule_.buffers.size()) - 1};
+    }
+  };
+  add(program.inputs, Home::kInput);
+  add(program.constants, Home::kConstant);
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    for (int tensor : program.ops[i].inputs) last_use_[tensor] = static_cast<int>(i);
+    for (const PostOp& post_op : program.ops[i].post_ops)
+      if (post_op.input >= 0) last_use_[post_op.input] = static_cast<int>(i);
+  }
+  for (int tensor : program.outputs) last_use_[tensor] = static_cast<int>(program.ops.size());
+}
+
+Schedule Builder::Build() {
+  for (const Op& op : program_.ops) {
+    auto found = Builds().find(op.kind);
+    if (found == Builds().end()) throw std::invalid_argument("no op is called " + op.kind);
+    try {
+      found->second(*this, op);
+    } catch (const std::exception& error) {
+      throw std::runtime_error(op.kind + " " + op.name + ": " + error.what());
+    }
+    ++current_;
+  }
+  for (size_t i = 0; i < program_.outputs.size(); ++i) Deliver(i);
+  PlanArena(&schedule_);
+  return std::move(schedule_);
+}
+
+/* A result that was computed into the arena, in the layout that the caller wants, is computed in the caller's memory
+ * instead; others are copied. */
+void Builder::Deliver(size_t output) {
+  int tensor = program_.outputs[output];
+  memory::desc wanted = PlainDesc(Shape(tensor), TypeOf(program_.tensors[tensor].dtype));
+  const Value value = values_[tensor];
+  Buffer& buffer = schedule_.buffers[value.buffer];
+  if (buffer.home == Home::kArena && value.desc == wanted && value.offset == 0 && buffer.bytes <= wanted.get_size()) {
+    buffer.home = Home::kOutput;
+    buffer.index = static_cast<int>(output);
+    return;
+  }
+  schedule_.buffers.push_back({Home::kOutput, static_cast<int>(output)});
+  AddCopy(value, {wanted, static_cast<int>(schedule_.buffers.size()) - 1});
+}
+
+memory::dims Builder::Shape(int tensor) const {
+  memory::dims shape = program_.tensors[tensor].shape;
+  for (auto& dim : shape)
+    if (dim < 0) dim = extents_.at(-1 - dim);
+  return shape;
+}
+
+memory::data_type Builder::Type(int tensor) const {
+  memory::data_type type = TypeOf(program_.tensors[tensor].dtype);
+  return type == memory::data_type::f32 && program_.precision == "bf16" ? memory::data_type::bf16 : type;
+}
+
+memory::desc Builder::Any(int tensor) const { return {Shape(tensor), Type(tensor), memory::format_tag::any}; }
+
+bool Builder::IsConstant(const Value& value) const {
+  Home home = schedule_.buffers[value.buffer].home;
+  return home == Home::kConstant || home == Home::kPacked;
+}
+
+Value Builder::New(const memory::desc& desc) {
+  schedule_.buffers.push_back({Home::kArena, 0, desc.get_size()});
+  return {desc, static_cast<int>(schedule_.buffers.size()) - 1};
+}
+
+Value Builder::As(const Value& value, const memory::desc& desc) {
+  if (value.desc == desc) return value;
+  const Buffer buffer = schedule_.buffers[value.buffer];
+  if (buffer.home == Home::kConstant) {
+    int packed = packed_->Pack(buffer.index, value.offset, value.desc, desc);
+    schedule_.buffers.push_back({Home::kPacked, packed});
+    return {desc, static_cast<int>(schedule_.buffers.size()) - 1};
+  }
+  for (const auto& [from, to] : copies_)
+    if (from.buffer == value.buffer && from.offset == value.offset && from.desc == value.desc && to.desc == desc)
+      return to;
+  Value copy = New(desc);
+  AddCopy(value, copy);
+  copies_.push_back({value, copy});
+  return copy;
+}
+
+Value Builder::Plain(const Value& value) {
+  return As(value, PlainDesc(value.desc.get_dims(), value.desc.get_data_type()));
+}
+
+Value Builder::Computed(int tensor) {
+  const Value& value = values_[tensor];
+  memory::data_type type = Type(tensor);
+  if (value.desc.get_data_type() == type) return value;
+  if (!IsStrided(value.desc)) return As(value, PlainDesc(value.desc.get_dims(), type));
+  return As(value, memory::desc(value.desc.get_dims(), type, value.desc.get_strides()));
+}
+
+Value Builder::Reshaped(const Value& value, const memory::dims& shape) {
+  if (value.desc.get_dims() == shape) return value;
+  memory::desc view = value.desc.reshape(shape, true);
+  if (view.get_ndims() > 0 || shape.empty()) return {view, value.buffer, value.offset};
+  Value plain = Plain(value);
+  return {plain.desc.reshape(shape), plain.buffer, plain.offset};
+}
+
+void Builder::AddCopy(const Value& from, const Value& to) {
+  primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::reorder::primitive_desc descriptor(engine_, from.desc, engine_, to.desc, attributes);
+  Step step{dnnl::primitive(descriptor.get()), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, "reorder"};
+  memory::desc scratchpad = descriptor.scratchpad_desc();
+  if (scratchpad.get_size() > 0) step.arguments.push_back({DNNL_ARG_SCRATCHPAD, New(scratchpad)});
+  schedule_.steps.push_back(std::move(step));
+}
+
+void Builder::AddFill(const Value& value) { schedule_.steps.push_back({{}, {{DNNL_ARG_DST, value}}, "fill"}); }
+
+bool Builder::MayOverwrite(int tensor, const Arguments& operands) const {
+  int buffer = values_[tensor].buffer;
+  if (schedule_.buffers[buffer].home != Home::kArena) return false;
+  for (const auto& [argument, value] : operands)
+    if (value.buffer == buffer) return false;
+  const Op& op = program_.ops[current_];
+  for (size_t other = 0; other < values_.size(); ++other) {
+    if (values_[other].buffer != buffer) continue;
+    if (last_use_[other] > current_ || Contains(op.inputs, static_cast<int>(other))) return false;
+  }
+  return true;
+}
+
+Builder::Epilogue Builder::EpilogueOf(const Op& op, const Arguments& operands) {
+  Epilogue result;
+  dnnl::post_ops post_ops;
+  int rank = static_cast<int>(Shape(op.outputs[0]).size());
+  for (const PostOp& post_op : op.post_ops) {
+    if (post_op.kind == "eltwise") {
+      post_ops.append_eltwise(AlgorithmOf(post_op.algorithm), post_op.alpha, post_op.beta);
+      continue;
+    }
+    if (post_op.kind == "sum" && result.sum < 0 && MayOverwrite(post_op.input, operands)) {
+      post_ops.append_sum(1.f);
+      result.sum = post_op.input;
+      continue;
+    }
+    Value operand = Computed(post_op.input);
+    memory::dims shape = operand.desc.get_dims();
+    shape.insert(shape.begin(), rank - shape.size(), 1);
+    operand = Reshaped(operand, shape);
+    int argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(post_ops.len()) | DNNL_ARG_SRC_1;
+    post_ops.append_binary(AlgorithmOf(post_op.kind == "sum" ? "binary_add" : post_op.algorithm),
+                           memory::desc(shape, operand.desc.get_data_type(), memory::format_tag::any));
+    result.operands.push_back({argument, operand});
+  }
+  result.attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  result.attributes.set_post_ops(post_ops);
+  return result;
+}
+
+/* Their original, or they themselves, are about to be overwritten. */
+void Builder::ForgetCopies(int buffer) {
+  auto stale = [buffer](const auto& copy) { return copy.first.buffer == buffer || copy.second.buffer == buffer; };
+  copies_.erase(std::remove_if(copies_.begin(), copies_.end(), stale), copies_.end());
+}
+
+/* Where the result goes.  With a sum it is the memory of the tensor added, once that has the result's layout. */
+Value Builder::Result(const Epilogue& epilogue, const Make& make, Descriptor* descriptor) {
+  memory::desc layout = descriptor->query_md(dnnl::query::exec_arg_md, DNNL_ARG_DST);
+  if (epilogue.sum < 0) return New(layout);
+  const Value added = values_[epilogue.sum];
+  ForgetCopies(added.buffer);
+  if (added.desc == layout) return added;
+  Descriptor alternative = make(added.desc, epilogue.attributes);
+  if (alternative && std::string(alternative.impl_info_str()) == descriptor->impl_info_str()) {
+    *descriptor = alternative;
+    return added;
+  }
+  Value copy = New(layout);
+  AddCopy(added, copy);
+  return copy;
+}
+
+bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make) {
+  Epilogue epilogue = EpilogueOf(op, operands);
+  Descriptor descriptor = make(Any(op.outputs[0]), epilogue.attributes);
+  if (!descriptor) return false;
+  Value result = Result(epilogue, make, &descriptor);
+  Step step{dnnl::primitive(descriptor.get()), {}, op.kind + " " + op.name + " " + descriptor.impl_info_str()};
+  Arguments all = operands;
+  all.insert(all.end(), epilogue.operands.begin(), epilogue.operands.end());
+  for (const auto& [argument, value] : all)
+    step.arguments.push_back({argument, As(value, descriptor.query_md(dnnl::query::exec_arg_md, argument))});
+  step.arguments.push_back({DNNL_ARG_DST, result});
+  memory::desc scratchpad = descriptor.query_md(dnnl::query::scratchpad_md);
+  if (scratchpad.get_size() > 0) step.arguments.push_back({DNNL_ARG_SCRATCHPAD, New(scratchpad)});
+  schedule_.steps.push_back(std::move(step));
+  values_[op.outputs[0]] = result;
+  return true;
+}
+
+}  // namespace byoc_dnnl

@@ -1,0 +1,78 @@
+/* From a program to a schedule: each op chooses its layouts, reorders come in where two ops disagree. */
+#ifndef BYOC_DNNL_BUILDER_H_
+#define BYOC_DNNL_BUILDER_H_
+
+#include <functional>
+
+#include "schedule.h"
+
+namespace byoc_dnnl {
+
+using dnnl::primitive_attr;
+using Descriptor = dnnl::primitive_desc_base;
+
+class Builder {
+ public:
+  Builder(const Program& program, const Numbers& extents, dnnl::engine engine, PackedConstants* packed);
+  Schedule Build();
+
+  /* Makes a primitive descriptor for a result of this layout; an empty one where oneDNN has none. */
+  using Make = std::function<Descriptor(const memory::desc& result, const primitive_attr& attributes)>;
+
+  const dnnl::engine& engine() const { return engine_; }
+  const Value& Get(int tensor) const { return values_[tensor]; }
+  memory::dims Shape(int tensor) const;
+  memory::data_type Type(int tensor) const;
+  memory::desc Any(int tensor) const;
+  bool IsConstant(const Value& value) const;
+
+  /* The same elements in another layout or type; constants are converted now, others in every run. */
+  Value As(const Value& value, const memory::desc& desc);
+  Value Plain(const Value& value);
+  /* With the element type that the program computes in, and the layout it has. */
+  Value Computed(int tensor);
+  /* A view where the layout allows it, else of a plain copy. */
+  Value Reshaped(const Value& value, const memory::dims& shape);
+
+  void Set(int tensor, const Value& value) { values_[tensor] = value; }
+  Value New(const memory::desc& desc);
+  void AddCopy(const Value& from, const Value& to);
+  void AddFill(const Value& value);
+
+  /* Append an op's primitive with its post-ops: operands come in the layouts that the primitive wants. */
+  bool Emit(const Op& op, const Arguments& operands, const Make& make);
+
+ private:
+  struct Epilogue {
+    primitive_attr attributes;
+    Arguments operands;
+    int sum = -1;  // tensor that the result is added to, in its memory
+  };
+  Epilogue EpilogueOf(const Op& op, const Arguments& operands);
+  bool MayOverwrite(int tensor, const Arguments& operands) const;
+  void ForgetCopies(int buffer);
+  Value Result(const Epilogue& epilogue, const Make& make, Descriptor* descriptor);
+  void Deliver(size_t output);
+
+  const Program& program_;
+  const Numbers& extents_;
+  dnnl::engine engine_;
+  PackedConstants* packed_;
+  Schedule schedule_;
+  std::vector<Value> values_;
+  std::vector<int> last_use_;  // op, by tensor
+  std::vector<std::pair<Value, Value>> copies_;
+  int current_ = 0;
+};
+
+memory::desc PlainDesc(const memory::dims& shape, memory::data_type type);
+/* Whether elements stand alone, at a stride for each dimension. */
+bool IsStrided(const memory::desc& desc);
+dnnl::algorithm AlgorithmOf(const std::string& name);
+
+/* The functions that build each kind of op. */
+using Build = void (*)(Builder&, const Op&);
+const std::map<std::string, Build>& Builds();
+
+}  // namespace byoc_dnnl
+#endif  // BYOC_DNNL_BUILDER_H_

@@ -1,0 +1,82 @@
+#include <stdexcept>
+
+#include "ops.h"
+
+namespace byoc_dnnl {
+namespace {
+
+constexpr auto kInference = dnnl::prop_kind::forward_inference;
+
+Value OfRank(Builder& builder, const Value& value, size_t rank) {
+  memory::dims shape = value.desc.get_dims();
+  shape.insert(shape.begin(), rank - shape.size(), 1);
+  return builder.Reshaped(value, shape);
+}
+
+}  // namespace
+
+dnnl::algorithm AlgorithmOf(const std::string& name) {
+  using dnnl::algorithm;
+  static const std::map<std::string, algorithm> algorithms = {
+      {"relu", algorithm::eltwise_relu},           {"tanh", algorithm::eltwise_tanh},
+      {"elu", algorithm::eltwise_elu},             {"square", algorithm::eltwise_square},
+      {"abs", algorithm::eltwise_abs},             {"sqrt", algorithm::eltwise_sqrt},
+      {"linear", algorithm::eltwise_linear},       {"soft_relu", algorithm::eltwise_soft_relu},
+      {"logistic", algorithm::eltwise_logistic},   {"exp", algorithm::eltwise_exp},
+      {"gelu_tanh", algorithm::eltwise_gelu_tanh}, {"gelu_erf", algorithm::eltwise_gelu_erf},
+      {"swish", algorithm::eltwise_swish},         {"log", algorithm::eltwise_log},
+      {"clip", algorithm::eltwise_clip},           {"pow", algorithm::eltwise_pow},
+      {"round", algorithm::eltwise_round},         {"hardswish", algorithm::eltwise_hardswish},
+      {"hardsigmoid", algorithm::eltwise_hardsigmoid}, {"mish", algorithm::eltwise_mish},
+      {"binary_add", algorithm::binary_add},       {"binary_sub", algorithm::binary_sub},
+      {"binary_mul", algorithm::binary_mul},       {"binary_div", algorithm::binary_div},
+      {"binary_max", algorithm::binary_max},       {"binary_min", algorithm::binary_min},
+      {"reduction_sum", algorithm::reduction_sum}, {"reduction_mean", algorithm::reduction_mean},
+      {"reduction_max", algorithm::reduction_max}, {"reduction_min", algorithm::reduction_min},
+      {"pool_max", algorithm::pooling_max},
+      {"pool_average", algorithm::pooling_avg_exclude_padding},
+      {"pool_average_padding", algorithm::pooling_avg_include_padding},
+      {"resampling_nearest", algorithm::resampling_nearest},
+      {"resampling_linear", algorithm::resampling_linear},
+      {"softmax", algorithm::softmax_accurate},    {"log_softmax", algorithm::softmax_log}};
+  auto found = algorithms.find(name);
+  if (found == algorithms.end()) throw std::invalid_argument("no algorithm is called " + name);
+  return found->second;
+}
+
+void EmitAsTheyAre(Builder& builder, const Op& op, Arguments operands, const MakeFor& make) {
+  auto make_result = [&](const memory::desc& result, const primitive_attr& attributes) {
+    return make(operands, result, attributes);
+  };
+  if (builder.Emit(op, operands, make_result)) return;
+  for (auto& [argument, value] : operands) value = builder.Plain(value);
+  auto make_plain = [&](const memory::desc& result, const primitive_attr& attributes) {
+    return make(operands, PlainDesc(result.get_dims(), result.get_data_type()), attributes);
+  };
+  if (!builder.Emit(op, operands, make_plain)) throw std::runtime_error("oneDNN has no such primitive");
+}
+
+void BuildEltwise(Builder& builder, const Op& op) {
+  auto make = [&](const Arguments& operands, const memory::desc& result, const primitive_attr& attributes) {
+    return Descriptor(dnnl::eltwise_forward::primitive_desc(
+        builder.engine(), kInference, AlgorithmOf(op.algorithm), operands[0].second.desc, result,
+        static_cast<float>(op.Scalar("alpha")), static_cast<float>(op.Scalar("beta")), attributes, true));
+  };
+  EmitAsTheyAre(builder, op, {{DNNL_ARG_SRC, builder.Computed(op.inputs[0])}}, make);
+}
+
+/* The second operand may be broadcast to the first. */
+void BuildBinary(Builder& builder, const Op& op) {
+  size_t rank = builder.Shape(op.outputs[0]).size();
+  Value left = OfRank(builder, builder.Computed(op.inputs[0]), rank);
+  Value right = OfRank(builder, builder.Computed(op.inputs[1]), rank);
+  if (left.desc.get_dims() == right.desc.get_dims()) right = builder.As(right, left.desc);
+  auto make = [&](const Arguments& operands, const memory::desc& result, const primitive_attr& attributes) {
+    return Descriptor(dnnl::binary::primitive_desc(builder.engine(), AlgorithmOf(op.algorithm),
+                                                   operands[0].second.desc, operands[1].second.desc, result,
+                                                   attributes, true));
+  };
+  EmitAsTheyAre(builder, op, {{DNNL_ARG_SRC_0, left}, {DNNL_ARG_SRC_1, right}}, make);
+}
+
+}  // namespace byoc_dnnl

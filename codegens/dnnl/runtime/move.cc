@@ -1,0 +1,90 @@
+/* Ops that only move elements: views wherever the layout allows it. */
+#include <algorithm>
+
+#include "ops.h"
+
+namespace byoc_dnnl {
+namespace {
+
+memory::dims BytesPer(const memory::desc& desc) {
+  memory::dims result = desc.get_strides();
+  for (auto& stride : result) stride *= static_cast<int64_t>(memory::data_type_size(desc.get_data_type()));
+  return result;
+}
+
+}  // namespace
+
+void BuildConcat(Builder& builder, const Op& op) {
+  std::vector<memory::desc> layouts;
+  Arguments operands;
+  for (size_t i = 0; i < op.inputs.size(); ++i) {
+    Value value = builder.Computed(op.inputs[i]);
+    layouts.push_back(value.desc);
+    operands.push_back({DNNL_ARG_MULTIPLE_SRC + static_cast<int>(i), value});
+  }
+  auto make = [&](const memory::desc& result, const primitive_attr& attributes) -> Descriptor {
+    return dnnl::concat::primitive_desc(builder.engine(), result, static_cast<int>(op.Number("axis")), layouts,
+                                        attributes);
+  };
+  builder.Emit(op, operands, make);
+}
+
+void BuildPad(Builder& builder, const Op& op) {
+  Value source = builder.Computed(op.inputs[0]);
+  Value result = builder.New(PlainDesc(builder.Shape(op.outputs[0]), source.desc.get_data_type()));
+  builder.AddFill(result);
+  builder.AddCopy(source, {result.desc.submemory_desc(source.desc.get_dims(), op.Get("before")), result.buffer});
+  builder.Set(op.outputs[0], result);
+}
+
+void BuildReshape(Builder& builder, const Op& op) {
+  builder.Set(op.outputs[0], builder.Reshaped(builder.Get(op.inputs[0]), builder.Shape(op.outputs[0])));
+}
+
+/* `axes` as in numpy.transpose; oneDNN wants the place that each axis goes to. */
+void BuildTranspose(Builder& builder, const Op& op) {
+  const Value& value = builder.Get(op.inputs[0]);
+  const Numbers& axes = op.Get("axes");
+  std::vector<int> places(axes.size());
+  for (size_t i = 0; i < axes.size(); ++i) places[axes[i]] = static_cast<int>(i);
+  builder.Set(op.outputs[0], {value.desc.permute_axes(places), value.buffer, value.offset});
+}
+
+void BuildSlice(Builder& builder, const Op& op) {
+  Value value = builder.Get(op.inputs[0]);
+  const Numbers &begin = op.Get("begin"), &steps = op.Get("steps");
+  memory::dims shape = builder.Shape(op.outputs[0]);
+  bool dense = std::all_of(steps.begin(), steps.end(), [](int64_t step) { return step == 1; });
+  if (dense && !IsStrided(value.desc)) {
+    memory::desc view = value.desc.submemory_desc(shape, begin, true);
+    if (view.get_ndims() > 0) return builder.Set(op.outputs[0], {view, value.buffer, value.offset});
+  }
+  if (!IsStrided(value.desc)) value = builder.Plain(value);
+  memory::dims strides = value.desc.get_strides(), bytes = BytesPer(value.desc);
+  size_t offset = value.offset;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    offset += begin[i] * bytes[i];
+    strides[i] *= steps[i];
+  }
+  builder.Set(op.outputs[0], {memory::desc(shape, value.desc.get_data_type(), strides), value.buffer, offset});
+}
+
+void BuildCopy(Builder& builder, const Op& op) {
+  Value source = builder.Computed(op.inputs[0]);
+  Value result = builder.New(PlainDesc(source.desc.get_dims(), source.desc.get_data_type()));
+  builder.AddCopy(source, result);
+  builder.Set(op.outputs[0], result);
+}
+
+const std::map<std::string, Build>& Builds() {
+  static const std::map<std::string, Build> builds = {
+      {"convolution", BuildConvolution}, {"deconvolution", BuildDeconvolution}, {"matmul", BuildMatmul},
+      {"eltwise", BuildEltwise},         {"binary", BuildBinary},               {"pool", BuildPool},
+      {"reduction", BuildReduction},     {"resampling", BuildResampling},       {"softmax", BuildSoftmax},
+      {"layer_norm", BuildLayerNorm},    {"lrn", BuildLrn},                     {"concat", BuildConcat},
+      {"pad", BuildPad},                 {"reshape", BuildReshape},             {"transpose", BuildTranspose},
+      {"slice", BuildSlice},             {"copy", BuildCopy}};
+  return builds;
+}
+
+}  // namespace byoc_dnnl

@@ -1,0 +1,33 @@
+/* One function for each kind of op: adds what computes it to the schedule. */
+#ifndef BYOC_DNNL_OPS_H_
+#define BYOC_DNNL_OPS_H_
+
+#include "builder.h"
+
+namespace byoc_dnnl {
+
+void BuildConvolution(Builder& builder, const Op& op);
+void BuildDeconvolution(Builder& builder, const Op& op);
+void BuildMatmul(Builder& builder, const Op& op);
+void BuildEltwise(Builder& builder, const Op& op);
+void BuildBinary(Builder& builder, const Op& op);
+void BuildPool(Builder& builder, const Op& op);
+void BuildReduction(Builder& builder, const Op& op);
+void BuildResampling(Builder& builder, const Op& op);
+void BuildSoftmax(Builder& builder, const Op& op);
+void BuildLayerNorm(Builder& builder, const Op& op);
+void BuildLrn(Builder& builder, const Op& op);
+void BuildConcat(Builder& builder, const Op& op);
+void BuildPad(Builder& builder, const Op& op);
+void BuildReshape(Builder& builder, const Op& op);
+void BuildTranspose(Builder& builder, const Op& op);
+void BuildSlice(Builder& builder, const Op& op);
+void BuildCopy(Builder& builder, const Op& op);
+
+/* Emit with the operands as they are; if oneDNN has no such primitive, with plain ones. */
+using MakeFor = std::function<Descriptor(const Arguments& operands, const memory::desc& result,
+                                         const primitive_attr& attributes)>;
+void EmitAsTheyAre(Builder& builder, const Op& op, Arguments operands, const MakeFor& make);
+
+}  // namespace byoc_dnnl
+#endif  // BYOC_DNNL_OPS_H_

@@ -1,0 +1,63 @@
+#include "schedule.h"
+
+#include <algorithm>
+
+namespace byoc_dnnl {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+void FindLifetimes(Schedule* schedule) {
+  for (int i = 0; i < static_cast<int>(schedule->steps.size()); ++i) {
+    for (const auto& [argument, value] : schedule->steps[i].arguments) {
+      Buffer& buffer = schedule->buffers[value.buffer];
+      if (buffer.first < 0) buffer.first = i;
+      buffer.last = i;
+    }
+  }
+}
+
+}  // namespace
+
+PackedConstants::PackedConstants(dnnl::engine engine, std::vector<const void*> constants)
+    : engine_(engine), constants_(std::move(constants)) {}
+
+int PackedConstants::Pack(int constant, size_t offset, const memory::desc& from, const memory::desc& to) {
+  for (size_t i = 0; i < packed_.size(); ++i) {
+    const Packed& p = packed_[i];
+    if (p.constant == constant && p.offset == offset && p.from == from && p.target.get_desc() == to)
+      return static_cast<int>(i);
+  }
+  char* data = static_cast<char*>(const_cast<void*>(constants_[constant])) + offset;
+  memory source(from, engine_, data), target(to, engine_);
+  dnnl::stream stream(engine_);
+  dnnl::reorder(source, target).execute(stream, source, target);
+  stream.wait();
+  packed_.push_back({constant, offset, from, target});
+  return static_cast<int>(packed_.size()) - 1;
+}
+
+void PlanArena(Schedule* schedule) {
+  FindLifetimes(schedule);
+  std::vector<Buffer*> order;
+  for (Buffer& buffer : schedule->buffers)
+    if (buffer.home == Home::kArena && buffer.first >= 0) order.push_back(&buffer);
+  std::stable_sort(order.begin(), order.end(), [](const Buffer* a, const Buffer* b) { return a->bytes > b->bytes; });
+  std::vector<Buffer*> placed;  // by offset
+  for (Buffer* buffer : order) {
+    size_t size = (std::max<size_t>(buffer->bytes, 1) + kAlignment - 1) / kAlignment * kAlignment, offset = 0;
+    for (const Buffer* other : placed) {
+      if (other->first > buffer->last || other->last < buffer->first) continue;
+      if (other->offset >= offset + size) break;
+      offset = std::max(offset, other->offset + other->bytes);
+    }
+    buffer->offset = offset;
+    buffer->bytes = size;
+    schedule->arena_bytes = std::max(schedule->arena_bytes, offset + size);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), buffer,
+                                   [](const Buffer* a, const Buffer* b) { return a->offset < b->offset; }),
+                  buffer);
+  }
+}
+
+}  // namespace byoc_dnnl
