@@ -21,7 +21,7 @@ $(VENV)/installed: pyproject.toml setup.py
 	@echo "installing byoc into $(VENV)"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@$(PIP) --upgrade pip setuptools
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[dev,dnnl]'
 	@touch $@
 
 # Its dependencies would be PyTorch and CUDA; only the weights and the tokenizer in it are used.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import os
@@ -20,11 +19,11 @@ from byoc import ByocError, Cache
 SONAME = "libdnnl.so.3"
 INSTALL = "install it with: pip install 'byoc[dnnl]'"
 RUNTIME = Path(__file__).resolve().parent / "runtime"
-_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-DNDEBUG")
+_FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-DNDEBUG")
 
 
 def prefix() -> Path | None:
-    """The folder with oneDNN's ``lib`` and ``include``: this environment, or ``$DNNLROOT``; None where there is none."""
+    """The folder with oneDNN's ``lib`` and ``include``: ``$DNNLROOT``, else this environment; None if there is none."""
     for candidate in (os.environ.get("DNNLROOT"), sys.prefix):
         if candidate and (Path(candidate) / "lib" / SONAME).exists():
             return Path(candidate)
@@ -104,17 +103,3 @@ def _compile(command: list[str], sources: list[Path], folder: Path) -> None:
         complaints = [c for c in pool.map(one, sources) if c]
     if complaints:
         raise ByocError("the runtime of codegen dnnl cannot be compiled", complaints[0], "is g++ 9 or newer installed?")
-
-
-def loaded_version() -> tuple[int, int]:
-    """(major, minor) of the library itself."""
-    root = prefix()
-    assert root is not None
-    library = ctypes.CDLL(str(root / "lib" / SONAME))
-
-    class Version(ctypes.Structure):
-        _fields_ = [("major", ctypes.c_int), ("minor", ctypes.c_int), ("patch", ctypes.c_int)]
-
-    library.dnnl_version.restype = ctypes.POINTER(Version)
-    found = library.dnnl_version().contents
-    return found.major, found.minor

@@ -16,7 +16,9 @@ def _check(m: Match) -> Any:
     if m.root.attrs.get("out_dtype") not in (None, "", "void", "float32"):
         return reject(f"gives float32, not {m.root.attrs['out_dtype']}", at=m.out)
     assert a.shape is not None and b.shape is not None
-    if any(isinstance(d, int) != isinstance(e, int) for d, e in zip(a.shape[:-2][::-1], b.shape[:-2][::-1], strict=False)):
+    if any(
+        isinstance(d, int) != isinstance(e, int) for d, e in zip(a.shape[:-2][::-1], b.shape[:-2][::-1], strict=False)
+    ):
         return reject("whether a symbolic batch is broadcast is not known", at=b)
     return None
 

@@ -47,7 +47,7 @@ def _split(m: Match, to: Translation) -> tuple[Tensor, ...]:
         assert value.shape is not None
         begin = [at if i == axis else 0 for i in range(x.rank)]
         parts.append(to.add("slice", [x], value.shape, numbers={"begin": begin, "steps": [1] * x.rank}))
-        at += int(value.shape[axis])  # type: ignore[arg-type]
+        at += int(value.shape[axis])
     return tuple(parts)
 
 
@@ -107,7 +107,9 @@ def _check_pad(m: Match) -> Any:
 
 def _pad(m: Match, to: Translation) -> Tensor:
     width = ints(m, "pad_width")
-    return to.add("pad", [to.tensor(m.root.inputs[0])], m.out.shape, numbers={"before": width[::2], "after": width[1::2]})
+    return to.add(
+        "pad", [to.tensor(m.root.inputs[0])], m.out.shape, numbers={"before": width[::2], "after": width[1::2]}
+    )
 
 
 KERNELS = (

@@ -29,7 +29,21 @@ def _check_pool(m: Match) -> Any:
         return reject("windows would lie in the padding only", at=m.out)
     if not all(isinstance(d, int) for d in (m.out.shape or ())[2:]):
         return reject("takes images of known size", at=m.out)
+    if _counts_padding(m) and any(a > b for a, b in zip(_reach(m), padding_of(m, rank)[1], strict=True)):
+        return reject("averages that count padding do not reach beyond it", at=m.out)
     return None
+
+
+def _counts_padding(m: Match) -> bool:
+    return "avg" in m.root.op and bool(m.root.attrs.get("count_include_pad"))
+
+
+def _reach(m: Match) -> tuple[int, ...]:
+    """Padding that the last window needs after each axis; with ceil_mode it may be more than what is given."""
+    rank = m.out.rank - 2
+    parts = (_spread(ints(m, name), rank, 1) for name in ("strides", "pool_size", "dilation"))
+    axes = zip(m.root.inputs[0].shape[2:], m.out.shape[2:], padding_of(m, rank)[0], *parts, strict=True)
+    return tuple((out - 1) * s + (k - 1) * d + 1 - size - before for size, out, before, s, k, d in axes)
 
 
 def _pool(m: Match, to: Translation) -> Tensor:
@@ -39,14 +53,11 @@ def _pool(m: Match, to: Translation) -> Tensor:
     strides, window = _spread(ints(m, "strides"), rank, 1), _spread(ints(m, "pool_size"), rank, 1)
     dilation = _spread(ints(m, "dilation"), rank, 1)
     before, _ = padding_of(m, rank)
-    # What the last window needs, which with ceil_mode is more than the padding given.
-    after = tuple(
-        (out - 1) * s + (k - 1) * d + 1 - size - p
-        for out, s, k, d, size, p in zip(m.out.shape[2:], strides, window, dilation, x.shape[2:], before, strict=True)
-    )
-    include = kind == "avg" and bool(m.root.attrs.get("count_include_pad"))
-    algorithm = "pool_max" if kind == "max" else "pool_average_padding" if include else "pool_average"
-    numbers = {"strides": strides, "window": window, "dilation": [d - 1 for d in dilation], "before": before, "after": after}
+    algorithm = "pool_max" if kind == "max" else "pool_average_padding" if _counts_padding(m) else "pool_average"
+    numbers = {
+        "strides": strides, "window": window, "dilation": [d - 1 for d in dilation], "before": before,
+        "after": _reach(m),
+    }  # fmt: skip
     return to.add("pool", [x], m.out.shape, algorithm=algorithm, numbers=numbers)
 
 
@@ -65,7 +76,7 @@ def _static_image(m: Match) -> Any:
 def global_pool(x: Tensor, kind: str, to: Translation) -> Tensor:
     """Over all spatial axes, which stay with size one."""
     rank = x.rank - 2
-    window = [int(d) for d in x.shape[2:]]  # type: ignore[arg-type]
+    window = [int(d) for d in x.shape[2:]]
     zeros = [0] * rank
     numbers = {"strides": [1] * rank, "window": window, "dilation": zeros, "before": zeros, "after": zeros}
     return to.add("pool", [x], (*x.shape[:2], *[1] * rank), algorithm=kind, numbers=numbers)
@@ -121,7 +132,7 @@ def _layer_norm(m: Match, to: Translation) -> Tensor:
     epsilon = {"epsilon": float(m.root.attrs["epsilon"])}
     if count == 1 and x.rank in (2, 3, 4, 5) and len(affine) == 2:
         return to.add("layer_norm", [x, *affine], x.shape, scalars=epsilon)
-    width = math.prod(int(d) for d in x.shape[x.rank - count :])  # type: ignore[arg-type]
+    width = math.prod(int(d) for d in x.shape[x.rank - count :])
     rows: Any = math.prod(x.shape[: x.rank - count], start=1)
     flat = to.reshape(x, (rows, width))
     affine = [to.reshape(a, (width,)) for a in affine]
@@ -141,14 +152,16 @@ def _check_groups(m: Match) -> Any:
 def _group_norm(m: Match, to: Translation) -> Tensor:
     """Rows of one group each are normalised; scale and shift follow."""
     x, gamma, beta = (to.tensor(v) for v in m.root.inputs)
-    channels = int(x.shape[1])  # type: ignore[arg-type]
+    channels = int(x.shape[1])
     groups = int(m.root.attrs.get("num_groups", channels))
-    width = math.prod(int(d) for d in x.shape[1:]) // groups  # type: ignore[arg-type]
+    width = math.prod(int(d) for d in x.shape[1:]) // groups
     rows: Any = x.shape[0] * groups
     flat = to.reshape(x, (rows, width))
     normal = to.add("layer_norm", [flat], (rows, width), scalars={"epsilon": float(m.root.attrs["epsilon"])})
     per_channel = (1, channels, *[1] * (x.rank - 2))
-    scaled = to.add("binary", [to.reshape(normal, x.shape), to.reshape(gamma, per_channel)], x.shape, algorithm="binary_mul")
+    scaled = to.add(
+        "binary", [to.reshape(normal, x.shape), to.reshape(gamma, per_channel)], x.shape, algorithm="binary_mul"
+    )
     return to.add("binary", [scaled, to.reshape(beta, per_channel)], x.shape, algorithm="binary_add")
 
 

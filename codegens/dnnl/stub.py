@@ -70,7 +70,8 @@ def stub(symbol: str, program: Program, inputs: Sequence[Value], shape_args: Seq
     text = _BIND + "\n" + _RUN
     for word, value in words.items():
         text = text.replace(f"@{word}@", str(value))
-    return f'#include "byoc.h"\n#include "partition.h"\n\nstatic const char program[] =\n{_literal(program.to_json())};\n\n{text}'
+    head = '#include "byoc.h"\n#include "partition.h"\n\nstatic const char program[] =\n'
+    return f"{head}{_literal(program.to_json())};\n\n{text}"
 
 
 def _symbols(inputs: Sequence[Value], shape_args: Sequence[str]) -> str:

@@ -19,17 +19,6 @@ bool Contains(const std::vector<int>& list, int item) { return std::find(list.be
 
 }  // namespace
 
-memory::desc PlainDesc(const memory::dims& shape, memory::data_type type) {
-  memory::dims strides(shape.size(), 1);
-  for (int i = static_cast<int>(shape.size()) - 2; i >= 0; --i)
-    strides[i] = strides[i + 1] * std::max<int64_t>(shape[i + 1], 1);
-  return memory::desc(shape, type, strides);
-}
-
-bool IsStrided(const memory::desc& desc) {
-  return desc.get_format_kind() == memory::format_kind::blocked && desc.get_inner_nblks() == 0;
-}
-
 Builder::Builder(const Program& program, const Numbers& extents, dnnl::engine engine, PackedConstants* packed)
     : program_(program), extents_(extents), engine_(engine), packed_(packed), values_(program.tensors.size()),
       last_use_(program.tensors.size(), -1) {
@@ -86,7 +75,7 @@ memory::dims Builder::Shape(int tensor) const {
   memory::dims shape = program_.tensors[tensor].shape;
   for (auto& dim : shape)
     if (dim < 0) dim = extents_.at(-1 - dim);
-  return shape;
+  return shape.empty() ? memory::dims{1} : shape;
 }
 
 memory::data_type Builder::Type(int tensor) const {
@@ -137,10 +126,10 @@ Value Builder::Computed(int tensor) {
 
 Value Builder::Reshaped(const Value& value, const memory::dims& shape) {
   if (value.desc.get_dims() == shape) return value;
-  memory::desc view = value.desc.reshape(shape, true);
-  if (view.get_ndims() > 0 || shape.empty()) return {view, value.buffer, value.offset};
-  Value plain = Plain(value);
-  return {plain.desc.reshape(shape), plain.buffer, plain.offset};
+  Value strided = IsStrided(value.desc) ? value : Plain(value);
+  auto [copy, view] = ReshapedLayouts(strided.desc, shape);
+  if (!copy.is_zero()) strided = As(strided, copy);
+  return {view, strided.buffer, strided.offset};
 }
 
 void Builder::AddCopy(const Value& from, const Value& to) {
@@ -219,9 +208,22 @@ Value Builder::Result(const Epilogue& epilogue, const Make& make, Descriptor* de
   return copy;
 }
 
+/* Images are kept with their channels last, in which oneDNN's best primitives work, unless a primitive would become
+ * another one by it. */
+Descriptor Builder::Preferred(const Op& op, const Epilogue& epilogue, const Make& make) const {
+  memory::desc any = Any(op.outputs[0]);
+  Descriptor chosen = make(any, epilogue.attributes);
+  bool is_image = op.kind == "convolution" || op.kind == "deconvolution";
+  if (!chosen || !is_image) return chosen;
+  memory::desc channels_last = ChannelsLastDesc(any.get_dims(), any.get_data_type());
+  Descriptor alternative = make(channels_last, epilogue.attributes);
+  bool same = alternative && std::string(alternative.impl_info_str()) == chosen.impl_info_str();
+  return same ? alternative : chosen;
+}
+
 bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make) {
   Epilogue epilogue = EpilogueOf(op, operands);
-  Descriptor descriptor = make(Any(op.outputs[0]), epilogue.attributes);
+  Descriptor descriptor = Preferred(op, epilogue, make);
   if (!descriptor) return false;
   Value result = Result(epilogue, make, &descriptor);
   Step step{dnnl::primitive(descriptor.get()), {}, op.kind + " " + op.name + " " + descriptor.impl_info_str()};

@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "layout.h"
 #include "schedule.h"
 
 namespace byoc_dnnl {
@@ -51,6 +52,7 @@ class Builder {
   Epilogue EpilogueOf(const Op& op, const Arguments& operands);
   bool MayOverwrite(int tensor, const Arguments& operands) const;
   void ForgetCopies(int buffer);
+  Descriptor Preferred(const Op& op, const Epilogue& epilogue, const Make& make) const;
   Value Result(const Epilogue& epilogue, const Make& make, Descriptor* descriptor);
   void Deliver(size_t output);
 
@@ -65,9 +67,6 @@ class Builder {
   int current_ = 0;
 };
 
-memory::desc PlainDesc(const memory::dims& shape, memory::data_type type);
-/* Whether elements stand alone, at a stride for each dimension. */
-bool IsStrided(const memory::desc& desc);
 dnnl::algorithm AlgorithmOf(const std::string& name);
 
 /* The functions that build each kind of op. */

@@ -57,7 +57,7 @@ void BuildSlice(Builder& builder, const Op& op) {
   bool dense = std::all_of(steps.begin(), steps.end(), [](int64_t step) { return step == 1; });
   if (dense && !IsStrided(value.desc)) {
     memory::desc view = value.desc.submemory_desc(shape, begin, true);
-    if (view.get_ndims() > 0) return builder.Set(op.outputs[0], {view, value.buffer, value.offset});
+    if (view) return builder.Set(op.outputs[0], {view, value.buffer, value.offset});
   }
   if (!IsStrided(value.desc)) value = builder.Plain(value);
   memory::dims strides = value.desc.get_strides(), bytes = BytesPer(value.desc);
