@@ -73,13 +73,15 @@ def main() -> None:
     arguments = parser.parse_args()
     measure(50, arguments.targets.split(","), "priority")
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
-    print(f"{'ops':>7} {'policy':>9} {'prepare s':>10} {'plan s':>7} {'µs/op':>6} {'partitions':>10}")
+    print(f"{'ops':>7} {'policy':>9} {'prepare s':>10} {'plan s':>7} {'whole s':>8} {'µs/op':>6} {'partitions':>10}")
     for ops in arguments.ops:
         for policy in ("priority", "cost"):
             count, prepare, planning, plan = measure(ops, arguments.targets.split(","), policy)
             partitions = sum(len(f.partitions) for f in plan.functions)
+            whole = prepare + planning
             print(
-                f"{count:7} {policy:>9} {prepare:10.2f} {planning:7.2f} {planning / count * 1e6:6.0f} {partitions:10}"
+                f"{count:7} {policy:>9} {prepare:10.2f} {planning:7.2f} {whole:8.2f} {whole / count * 1e6:6.0f} "
+                f"{partitions:10}"
             )
 
 

@@ -139,11 +139,11 @@ def _inherit_in_sequence(sequence: relax.SeqExpr, fallback: Origin | None) -> re
 
 def _spread(bindings: list[relax.Binding], fallback: Origin | None) -> list[Origin | None]:
     """One origin per binding: its own, else its first consumer's, else its last producer's, else ``fallback``."""
-    place = {binding.var: index for index, binding in enumerate(bindings)}
-    reads = [[place[var] for var in _vars_read(binding.value) if var in place] for binding in bindings]
     origins = [origin_of(b.value) if isinstance(b.value, relax.Call) else None for b in bindings]
     if all(o is not None or not isinstance(b.value, relax.Call) for o, b in zip(origins, bindings, strict=True)):
         return origins
+    place = {binding.var: index for index, binding in enumerate(bindings)}
+    reads = [[place[var] for var in _vars_read(binding.value) if var in place] for binding in bindings]
     for index in range(len(bindings) - 1, -1, -1):  # consumers come later, so they are settled first
         for producer in reads[index]:
             if origin_of_own(bindings[producer]) is None and origins[index] is not None:

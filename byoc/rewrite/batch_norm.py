@@ -34,11 +34,11 @@ def fold_batch_norm(module: tvm.IRModule) -> tvm.IRModule:
 
 class _BatchNormFolder:
     def __init__(self, function: Any) -> None:
+        self.body = function.body
         self.readers: dict[Any, int] = {}
         self.bound: dict[Any, Any] = {}
         self.items: dict[Any, list[int]] = {}
         self.folded: dict[Any, tuple[np.ndarray, np.ndarray, Any]] = {}
-        self._count(function.body)
 
     def _count(self, body: Any) -> None:
         for block in body.blocks:
@@ -59,7 +59,11 @@ class _BatchNormFolder:
         if isinstance(value, relax.TupleGetItem) and value.tuple_value in self.folded:
             return self._result(binding, *self.folded[value.tuple_value])
         scale_and_shift = _scale_and_shift(value)
-        if scale_and_shift is None or self.readers.get(binding.var, 0) != 1 or self.items.get(binding.var) != [0]:
+        if scale_and_shift is None:
+            return [binding]
+        if not self.bound:  # counted at the first batch norm: most models of many ops have none
+            self._count(self.body)
+        if self.readers.get(binding.var, 0) != 1 or self.items.get(binding.var) != [0]:
             return [binding]
         self.folded[binding.var] = (*scale_and_shift, value)
         return []

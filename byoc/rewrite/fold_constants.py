@@ -13,7 +13,7 @@ import tvm
 from tvm import relax
 
 from byoc.compat import attrs_to_dict, to_python
-from byoc.rewrite.bindings import replace_arguments, rewrite_bindings
+from byoc.rewrite.bindings import replace_arguments, replace_fields, rewrite_bindings
 
 # A fold may not blow constants up: beyond this many bytes a result must not be larger than its inputs.
 _FREE_BYTES = 65_536
@@ -44,10 +44,10 @@ class _Folder:
         value = binding.value
         if isinstance(binding, relax.MatchCast) or not isinstance(value, relax.Call):
             return [binding]
-        value = replace_arguments(value, self._resolve)
-        folded = _evaluate(value)
+        call = replace_arguments(value, self._resolve)
+        folded = _evaluate(call)
         if folded is None:
-            return [relax.VarBinding(binding.var, value)]
+            return [binding if call is value else relax.VarBinding(binding.var, call)]
         if not isinstance(binding.var, relax.DataflowVar):
             return [relax.VarBinding(binding.var, folded)]
         self.known[binding.var] = folded
@@ -55,9 +55,7 @@ class _Folder:
 
     def _resolve(self, expr: Any) -> Any:
         if isinstance(expr, relax.Tuple):
-            fields = [self._resolve(f) for f in expr.fields]
-            changed = any(a is not b for a, b in zip(fields, expr.fields, strict=True))
-            return relax.Tuple(fields) if changed else expr
+            return replace_fields(expr, self._resolve)
         return self.known.get(expr, expr) if isinstance(expr, relax.Var) else expr
 
 
@@ -65,13 +63,13 @@ def _evaluate(call: Any) -> Any:
     if not isinstance(call.op, tvm.ir.Op) or not isinstance(call.ty, relax.TensorType):
         return None
     name = str(call.op.name).removeprefix("relax.")
+    constants = _constants(call) if name in _KNOWN else None
+    if not constants:
+        return None
     shape = to_python(call.ty.shape) if isinstance(call.ty.shape, relax.ShapeExpr) else None
     if shape is None or not all(isinstance(d, int) for d in shape):
         return None
-    constants = _constants(call)
     dtype = str(call.ty.dtype).removeprefix("T.")
-    if not constants or name not in _KNOWN:
-        return None
     try:
         wanted = np.dtype(dtype)
     except TypeError:

@@ -7,7 +7,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from byoc.rewrite.bindings import replace_arguments, rewrite_bindings
+from byoc.rewrite.bindings import replace_arguments, replace_fields, rewrite_bindings
 
 _STRUCTURE = (relax.Tuple, relax.ShapeExpr, relax.Var, tvm.ir.GenericConst)
 
@@ -30,7 +30,8 @@ class _Inliner:
         if isinstance(binding, relax.MatchCast):
             return [binding]
         if isinstance(value, relax.Call):
-            return [relax.VarBinding(binding.var, replace_arguments(value, self._resolve))]
+            call = replace_arguments(value, self._resolve)
+            return [binding if call is value else relax.VarBinding(binding.var, call)]
         if isinstance(value, _STRUCTURE) and isinstance(binding.var, relax.DataflowVar):
             self.stands_for[binding.var] = self._resolve(value)
         return [binding]
@@ -39,7 +40,5 @@ class _Inliner:
         if isinstance(expr, relax.Var) and not isinstance(expr, relax.GlobalVar):
             return self.stands_for.get(expr, expr)
         if isinstance(expr, relax.Tuple):
-            fields = [self._resolve(f) for f in expr.fields]
-            if any(a is not b for a, b in zip(fields, expr.fields, strict=True)):
-                return relax.Tuple(fields)
+            return replace_fields(expr, self._resolve)
         return expr

@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+import byoc
+from byoc.lower.emit import RefusedPartition
+from tests.e2e.reference_runs import Reference, run, stricter_references
 from tests.models import LIGHT_MODELS, light_model, random_inputs, shared_folder, shared_models
 
 SECONDS = 600
@@ -31,7 +34,7 @@ def names() -> list[str]:
     return [f"light:{n}" for n in LIGHT_MODELS] + files
 
 
-def model_source(name: str) -> Any:
+def model_source(name: str) -> onnx.ModelProto | Path:
     """What `byoc.partition` is given for a model of that name."""
     if name.startswith("light:"):
         return light_model(name.removeprefix("light:"))
@@ -43,44 +46,64 @@ def model_source(name: str) -> Any:
 def compare(name: str, targets: tuple[str, ...] = ("csource",)) -> dict[str, Any]:
     """One row: whether ONNX Runtime runs the model, whether byoc takes it, and how far the results are apart.
 
-    ``error`` is the largest difference of an output relative to the largest magnitude in it.
+    ``error`` is the largest difference of an output relative to the largest magnitude in it; ``beside`` says which run
+    of ONNX Runtime it is measured against.
     """
-    import onnxruntime
-
-    import byoc
-    from byoc.lower.emit import RefusedPartition
-
     source = model_source(name)
-    content = source.SerializeToString() if isinstance(source, onnx.ModelProto) else str(source)
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        feeds = _feeds(session, source)
-        expected = session.run(None, feeds)
+        model = source if isinstance(source, onnx.ModelProto) else onnx.load(source)
+        feeds = _feeds(name, model)
+        usual = Reference("ONNX Runtime", source, feeds, run(source, feeds))
     except Exception as error:
         return {"name": name, "status": "ONNX Runtime does not run it", "detail": str(error).splitlines()[0][:160]}
     begin = time.perf_counter()
     try:
-        plan = byoc.partition(source, targets)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", RefusedPartition)
-            artifact = byoc.compile(plan, use_cache=False)
+        row = {"name": name, **_beside(usual, targets)}
+        row["seconds"] = round(time.perf_counter() - begin, 1)
+        if row["status"] == "DIFFERS":
+            for reference in stricter_references(model, feeds):
+                against = _beside(reference, targets)
+                if against["status"] == "matches":
+                    return {**row, **against, "usual_error": row["error"]}
+        return row
     except byoc.ByocError as error:
-        return {"name": name, "status": "refused", "detail": f"[{error.code}] {error.what}"}
-    row = {"name": name, "seconds": round(time.perf_counter() - begin, 1), "summary": plan.summary()}
-    coverage = plan.coverage()
-    flops = sum(f for _, f in coverage.values())
-    row["flops_offloaded"] = round(1 - coverage["host"][1] / flops, 4) if flops else None
-    outputs = artifact.session().run(feeds)
-    errors = [_difference(a, b) for a, b in zip(outputs.values(), expected, strict=True)]
-    half = any(np.asarray(b).dtype == np.float16 for b in expected)
-    row["error"] = max(errors, default=0.0)
-    row["status"] = "matches" if row["error"] <= (1e-3 if half else 1e-4) else "DIFFERS"
-    return row
+        return {"name": name, "status": "refused", "detail": f"[{error.code}] {error.what}: {error.why}"}
 
 
-def _feeds(session: Any, source: Any) -> dict[str, np.ndarray]:
-    model = source if isinstance(source, onnx.ModelProto) else onnx.load(source)
-    return {k: v for k, v in random_inputs(model).items() if k in {i.name for i in session.get_inputs()}}
+def _beside(reference: Reference, targets: tuple[str, ...]) -> dict[str, Any]:
+    plan = byoc.partition(reference.model, targets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RefusedPartition)
+        artifact = byoc.compile(plan, use_cache=False)
+    flops = [count for _, count in plan.coverage().values()]
+    outputs = artifact.session().run(reference.feeds)
+    differ = [n for n in reference.steps if not _within_a_step(outputs[n], reference.outputs[n])]
+    others = [n for n in reference.outputs if n not in reference.steps]
+    error = max([_difference(outputs[n], reference.outputs[n]) for n in others], default=0.0)
+    half = any(reference.outputs[n].dtype == np.float16 for n in others)
+    return {
+        "status": "DIFFERS" if differ or error > (1e-3 if half else 1e-4) else "matches",
+        "beside": reference.name,
+        "error": error,
+        "summary": plan.summary(),
+        "flops_offloaded": round(1 - plan.coverage()["host"][1] / sum(flops), 4) if sum(flops) else None,
+    }
+
+
+def _within_a_step(got: np.ndarray, expected: np.ndarray) -> bool:
+    """Quantised values that are equal but for one in ten thousand, which may be one step off."""
+    distance = np.abs(got.astype(np.int64) - expected.astype(np.int64))
+    return distance.max(initial=0) <= 1 and np.count_nonzero(distance) <= max(1, distance.size * 1e-4)
+
+
+def _feeds(name: str, model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Random inputs; where some would contradict each other, what the model's maker meant."""
+    feeds = random_inputs(model)
+    if name.endswith("gpt2_past_mask_one_layer.onnx"):
+        feeds["attention_mask"] = np.ones_like(feeds["attention_mask"])  # its fused kernel takes zeros and ones only
+    if name.endswith("reshape_fusion_input_is_graph_input.onnx"):
+        feeds["AnotherInput"] = np.zeros((1, 1, 30), np.float32)  # the extent that the Reshape of 6,000 elements needs
+    return feeds
 
 
 def _difference(got: Any, expected: Any) -> float:
@@ -112,6 +135,14 @@ def in_own_process(name: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def line(row: dict[str, Any]) -> str:
+    """The row as a line of the table."""
+    detail = row.get("summary") or row.get("detail", "")
+    error = f"{row['error']:.1e}" if "error" in row else ""
+    beside = "" if row.get("beside", "ONNX Runtime") == "ONNX Runtime" else f" ({row['beside']})"
+    return f"{row['status'] + beside:32} {error:8} {row.get('seconds', ''):>6} {row['name']:80} {detail}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", help="one model in this process, as JSON")
@@ -126,9 +157,7 @@ def main() -> None:
         if arguments.only in name:
             rows.append(in_own_process(name))
             row = rows[-1]
-            detail = row.get("summary") or row.get("detail", "")
-            error = f"{row['error']:.1e}" if "error" in row else ""
-            print(f"{row['status']:30} {error:8} {row.get('seconds', ''):>6} {name:80} {detail}", flush=True)
+            print(line(row), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
 
