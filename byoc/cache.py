@@ -58,18 +58,23 @@ class Cache:
                         return folder / file
         return None
 
-    def put(self, key: str, name: str, write: Callable[[Path], None]) -> Path:
+    def put(self, key: str, name: str, write: Callable[[Path], None]) -> Path | None:
         """Keep what ``write`` writes to the path it is given, and return the entry's file.
 
-        If the cache cannot take it, ``write`` is called a second time, for a temporary folder.  What ``write`` raises
-        there, or raises that is no ``OSError`` nor due to one, is raised; no part of the entry stays behind.
+        If the cache cannot take it, ``write`` is called a second time, for a temporary folder; None if that cannot
+        take it either.  What ``write`` raises that is no ``OSError`` nor due to one is raised; no part of the entry
+        stays behind.
         """
         try:
             return _put(_entry_folder(self.root, key, name), name, write)
         except Exception as error:
-            if not isinstance(_root_cause(error), OSError):
-                raise
-            return _put(_entry_folder(self._spare_root(_root_cause(error)), key, name), name, write)
+            cause = _os_error(error)
+        try:
+            return _put(_entry_folder(self._spare_root(cause), key, name), name, write)
+        except Exception as error:
+            why = _os_error(error)
+            _warn(f"nor can the temporary folder {tempfile.gettempdir()} be used ({why.strerror or why})")
+            return None
 
     def engine_dir(self, codegen_name: str, key: str) -> Path:
         """A folder where a codegen keeps what it builds at first use, such as engines; it exists."""
@@ -86,18 +91,24 @@ class Cache:
     def _spare_root(self, error: BaseException) -> Path:
         if self._spare is None:
             why = getattr(error, "strerror", None) or error
-            warnings.warn(
-                f"the cache {self.root} cannot be used ({why}); nothing is kept for the next time",
-                CacheWarning,
-                stacklevel=3,
-            )
+            _warn(f"the cache {self.root} cannot be used ({why}); nothing is kept for the next time")
             self._spare = Path(tempfile.mkdtemp(prefix="byoc-cache-"))
             weakref.finalize(self, shutil.rmtree, self._spare, ignore_errors=True)
         return self._spare
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    return error if error.__cause__ is None else _root_cause(error.__cause__)
+def _warn(text: str) -> None:
+    warnings.warn(text, CacheWarning, stacklevel=4)
+
+
+def _os_error(error: BaseException) -> OSError:
+    """The ``OSError`` that ``error`` is, or is due to; raises ``error`` if there is none."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if not isinstance(cause, OSError):
+        raise error
+    return cause
 
 
 def _default_root() -> Path:

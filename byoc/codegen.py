@@ -237,7 +237,11 @@ class Codegen:
         return ""
 
     def requires(self) -> tuple[str, ...]:
-        """What the machine that runs the artifact needs, in words."""
+        """What the machine that runs the artifact needs.
+
+        ``"file:/dev/npu0"`` (a path that exists) and ``"cpu:avx512vnni"`` (an instruction-set extension) are checked
+        before an artifact is loaded; anything else is text for ``byoc inspect``.
+        """
         return ()
 
     def check(self, m: Match) -> Any:

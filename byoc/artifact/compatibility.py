@@ -6,7 +6,7 @@ import platform
 from functools import lru_cache
 from pathlib import Path
 
-from byoc.artifact.manifest import FORMAT_VERSION, Manifest
+from byoc.artifact.manifest import FORMAT_VERSION, CodegenRecord, Manifest
 from byoc.compat import installed_version
 
 # LLVM's and GCC's names, where the kernel's name for the same feature differs in more than punctuation.
@@ -54,6 +54,18 @@ def missing_features(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in wanted if not {_spelling(name), _KERNEL_NAMES.get(_spelling(name))} & present)
 
 
+def _unmet(codegen: CodegenRecord) -> list[str]:
+    """Which of a codegen's requirements this machine fails, of those that say how to check them."""
+    reasons = []
+    for need in codegen.requires:
+        kind, _, what = need.partition(":")
+        if kind == "file" and not Path(what).exists():
+            reasons.append(f"codegen {codegen.name} needs {what}, which is not there")
+        if kind == "cpu" and missing_features((what,)):
+            reasons.append(f"codegen {codegen.name} needs a processor with {what}")
+    return reasons
+
+
 def check_compatible(manifest: Manifest) -> list[str]:
     """Reasons why the artifact cannot run here, as sentences; empty if it can."""
     reasons = []
@@ -63,6 +75,7 @@ def check_compatible(manifest: Manifest) -> list[str]:
         found = installed_version(package)
         if found != wanted:
             reasons.append(f"it was compiled with {package} {wanted}; {found or 'none'} is installed")
+    reasons += [reason for codegen in manifest.codegens for reason in _unmet(codegen)]
     if manifest.architecture != platform.machine():
         reasons.append(f"it is for {manifest.architecture} processors; this is {platform.machine()}")
         return reasons

@@ -13,6 +13,7 @@ from byoc.host.checks import check_reshapes
 from byoc.host.kernel import unwrap_kernels
 from byoc.host.legalise import LEGALISE
 from byoc.relax_graph import blocks_of
+from byoc.runtime.threads import prepare_pool, thread_count
 
 
 def host_target(mcpu: str) -> tvm.target.Target:
@@ -27,6 +28,7 @@ def compile_host(module: tvm.IRModule, mcpu: str) -> Any:
     Raises :class:`HostError` when TVM gives up.
     """
     target = host_target(mcpu)
+    prepare_pool(thread_count(None))  # folding constants runs code, in a pool that otherwise binds the calling thread
     try:
         return tvm.compile(module, target=target, relax_pipeline=_pipeline(target, has_branches(module)))
     except Exception as error:

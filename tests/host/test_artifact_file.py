@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import byoc
-from byoc.artifact import Artifact, Manifest, MemberRecord, open_artifact, read_manifest
+from byoc.artifact import Artifact, CodegenRecord, Manifest, MemberRecord, open_artifact, read_manifest
 from byoc.artifact.archive import Member, layout
 from byoc.errors import ArtifactError
 from tests.handmade import OFFSET, offset_model
@@ -281,6 +281,8 @@ def test_a_changed_manifest_needs_its_digest_changed_too(saved: Path, tmp_path: 
         ({"tvm_ffi_version": "0.1.15"}, "compiled with apache-tvm-ffi 0.1.15"),
         ({"architecture": "riscv128"}, "for riscv128 processors"),
         ({"cpu": "futurechip", "cpu_features": ("quantum9000",)}, "this one lacks quantum9000"),
+        ({"codegens": (CodegenRecord("npu", "1", ("file:/no/npu0",)),)}, "npu needs /no/npu0, which is not there"),
+        ({"codegens": (CodegenRecord("npu", "1", ("cpu:quantum9000",)),)}, "npu needs a processor with quantum9000"),
         ({"format_version": 2}, "format version 2"),
         ({"format_version": 0}, "format version 0"),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,3 +110,22 @@ def test_nonsense_in_the_environment_is_refused_by_name(saved: Path, monkeypatch
     monkeypatch.setenv("BYOC_NUM_THREADS", "many")
     with pytest.raises(UsageError, match="BYOC_NUM_THREADS=many"):
         byoc.load(saved)
+
+
+COMPILE = """
+import os, numpy as np, onnx, byoc
+from onnx import helper, numpy_helper
+weight = numpy_helper.from_array(np.ones((64, 64), "float32"), "w")
+nodes = [helper.make_node("MatMul", ["w", "w"], ["s"]), helper.make_node("MatMul", ["x", "s"], ["y"])]
+values = [helper.make_tensor_value_info(n, 1, [64, 64]) for n in "xy"]
+model = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:], [weight]))
+before = os.sched_getaffinity(0)
+byoc.compile(model, use_cache=False)
+assert os.sched_getaffinity(0) == before, "compiling bound the thread"
+assert os.environ["TVM_BIND_THREADS"] == "0", "a kernel that folding a constant runs would bind it"
+"""
+
+
+def test_compiling_leaves_the_calling_thread_free_to_move() -> None:
+    done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

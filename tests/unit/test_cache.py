@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,27 @@ def test_a_full_disk_only_warns(tmp_path: Path, wrapped: bool) -> None:
     with pytest.warns(CacheWarning, match="No space left"):
         assert cache.put(Cache.key("a"), "x", write).read_text() == "half no more"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_that_is_full_everywhere_only_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path) -> None:
+        path.write_text("ha")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cache = Cache(tmp_path / "cache")
+    with pytest.warns(CacheWarning) as caught:
+        assert cache.put(Cache.key("a"), "x", write) is None
+    assert ["nor can the temporary folder" in str(w.message) for w in caught] == [False, True]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_fault_of_the_writer_is_raised(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        raise KeyError("not the disk's fault")
+
+    with pytest.raises(KeyError, match="not the disk's fault"):
+        Cache(tmp_path).put(Cache.key("a"), "x", write)
 
 
 def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
