@@ -68,12 +68,11 @@ class Cache:
         try:
             return _put(_entry_folder(self.root, key, name), name, write)
         except Exception as error:
-            cause = _os_error(error)
+            why = _why(error)
         try:
-            return _put(_entry_folder(self._spare_root(cause), key, name), name, write)
+            return _put(_entry_folder(self._spare_root(why), key, name), name, write)
         except Exception as error:
-            why = _os_error(error)
-            _warn(f"nor can the temporary folder {tempfile.gettempdir()} be used ({why.strerror or why})")
+            _warn(f"nor can the temporary folder {tempfile.gettempdir()} be used ({_why(error)})")
             return None
 
     def engine_dir(self, codegen_name: str, key: str) -> Path:
@@ -83,14 +82,13 @@ class Cache:
         try:
             return _writable_folder(self.root / "engines" / codegen_name / key)
         except OSError as error:
-            return _writable_folder(self._spare_root(error) / "engines" / codegen_name / key)
+            return _writable_folder(self._spare_root(_why(error)) / "engines" / codegen_name / key)
 
     def _roots(self) -> list[Path]:
         return [self.root] if self._spare is None else [self.root, self._spare]
 
-    def _spare_root(self, error: BaseException) -> Path:
+    def _spare_root(self, why: str) -> Path:
         if self._spare is None:
-            why = getattr(error, "strerror", None) or error
             _warn(f"the cache {self.root} cannot be used ({why}); nothing is kept for the next time")
             self._spare = Path(tempfile.mkdtemp(prefix="byoc-cache-"))
             weakref.finalize(self, shutil.rmtree, self._spare, ignore_errors=True)
@@ -101,14 +99,14 @@ def _warn(text: str) -> None:
     warnings.warn(text, CacheWarning, stacklevel=4)
 
 
-def _os_error(error: BaseException) -> OSError:
-    """The ``OSError`` that ``error`` is, or is due to; raises ``error`` if there is none."""
+def _why(error: BaseException) -> str:
+    """What the ``OSError`` says that ``error`` is, or is due to; raises ``error`` if there is none."""
     cause = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     if not isinstance(cause, OSError):
         raise error
-    return cause
+    return cause.strerror or str(cause)
 
 
 def _default_root() -> Path:
