@@ -265,6 +265,7 @@ def _artifact(
         kernels=kernels,
         states=tuple(states),
         model_digest=prepared.digest,
+        language_model=prepared.language_model,
     )
     sources = {
         f"{symbol}.{'cc' if c.emitted.language == 'c++' else 'c'}": c.emitted.code

@@ -17,13 +17,13 @@ from byoc.errors import CheckError, UnsupportedModelError
 from byoc.graph import Graph
 from byoc.importer import import_model
 from byoc.importer.origin import keep_origins
+from byoc.llm.model import LanguageModel, is_model_folder, language_model
+from byoc.ops import STATES
 from byoc.partitioner.target import Target
 from byoc.relax_graph import graph_of
 from byoc.rewrite.canonical import canonicalise, entry_functions
 from byoc.rewrite.layout import convert_layouts
 from byoc.tensor_spec import TensorSpec
-
-STATES = "byoc_states"
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,31 @@ class PreparedModel:
     module: tvm.IRModule
     graphs: Mapping[str, Graph]
     signatures: Mapping[str, Signature]
+    language_model: Mapping[str, Any] | None = None
+    tokenizer: bytes = b""
 
 
 def prepare_model(
     source: Any, targets: Sequence[Target], *, shapes: Mapping[str, Sequence[Any]] | None = None
 ) -> PreparedModel:
-    """Import `source` (ONNX path, bytes or proto, or a Relax module) and bring it into canonical form.
+    """Import `source` and bring it into canonical form.
+
+    It is the path, the bytes or the proto of an ONNX model, a Relax module, the path of a Hugging Face folder, or a
+    :class:`byoc.llm.LanguageModel`.
 
     The targets' `passes` and `layout` hooks are applied.  Raises :class:`ModelError` and :class:`PluginError`.
     """
     check_versions()
-    if isinstance(source, tvm.IRModule):
+    facts: Mapping[str, Any] | None = None
+    tokenizer = b""
+    if is_model_folder(source):
+        source = language_model(source)
+    if isinstance(source, LanguageModel):
+        name, digest, module = source.name, source.digest, source.module
+        signatures, facts, tokenizer = _signatures(module), source.facts, source.tokenizer
+    elif isinstance(source, tvm.IRModule):
         name, digest, module = "module", _digest(source), source
-        signatures = {n: _signature(f) for n, f in entry_functions(source).items()}
-        if not signatures:
-            raise UnsupportedModelError("the module has no public Relax function", "", "give one a global_symbol")
+        signatures = _signatures(module)
     else:
         imported = import_model(source, shapes=shapes)
         name, digest, module = imported.name, imported.digest, imported.module
@@ -74,7 +84,7 @@ def prepare_model(
     module = convert_layouts(module, targets, entries)
     functions = entry_functions(module)
     graphs = {n: graph_of(n, functions[n]) for n in entries}
-    return PreparedModel(name, digest, module, graphs, signatures)
+    return PreparedModel(name, digest, module, graphs, signatures, facts, tokenizer)
 
 
 def _run_passes(module: tvm.IRModule, targets: Sequence[Target], entries: list[str]) -> tvm.IRModule:
@@ -96,6 +106,13 @@ def _run_passes(module: tvm.IRModule, targets: Sequence[Target], entries: list[s
 
 def _digest(module: tvm.IRModule) -> str:
     return hashlib.sha256(str(tvm.ir.save_json(module)).encode()).hexdigest()
+
+
+def _signatures(module: tvm.IRModule) -> dict[str, Signature]:
+    signatures = {name: _signature(function) for name, function in entry_functions(module).items()}
+    if not signatures:
+        raise UnsupportedModelError("the module has no public Relax function", "", "give one a global_symbol")
+    return signatures
 
 
 def _signature(function: Any) -> Signature:

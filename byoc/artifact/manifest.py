@@ -107,6 +107,7 @@ class Manifest:
     states: tuple[TensorSpec, ...] = ()
     build_id: str = ""
     model_digest: str = ""
+    language_model: Mapping[str, Any] | None = None
     format_version: int = FORMAT_VERSION
 
     def entry(self, name: str) -> EntryFunction | None:
@@ -201,6 +202,7 @@ def _manifest(value: Mapping[str, Any]) -> Manifest:
         states=_list(value["states"], TensorSpec.from_json),
         build_id=_text(value["build_id"]),
         model_digest=_text(value["model_digest"]),
+        language_model=None if value["language_model"] is None else dict(_mapping(value["language_model"])),
         format_version=value["format_version"],
     )
     _check_references(manifest)

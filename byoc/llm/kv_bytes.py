@@ -7,6 +7,7 @@ from typing import Any
 from tvm import tirx
 
 from byoc.llm.kv_layout import CacheLayout
+from byoc.llm.kv_spec import FixedScale
 
 
 def half_at(cache: Any, b: Any, h: Any, offset: Any) -> Any:
@@ -34,7 +35,7 @@ def byte_of_float(value: Any, k: Any) -> Any:
     return tirx.Cast("uint8", tirx.reinterpret("uint32", value) >> tirx.Cast("uint32", k * 8))
 
 
-def number_at(layout: CacheLayout, cache: Any, b: Any, h: Any, slot: Any, d: Any, scale: float, minimum: float) -> Any:
+def number_at(layout: CacheLayout, cache: Any, b: Any, h: Any, slot: Any, d: Any, fixed: FixedScale) -> Any:
     """Number d of the token in `slot`, as float32, read from the data plane and its scales."""
     row = slot * layout.row_bytes + layout.offset("data")
     bits = layout.form.bits
@@ -46,8 +47,8 @@ def number_at(layout: CacheLayout, cache: Any, b: Any, h: Any, slot: Any, d: Any
     byte = cache[b, h, row + d * bits // 8]
     quantum = tirx.Cast("float32", (byte >> shift) & tirx.IntImm("uint8", layout.levels))
     if layout.form.granularity == "per-tensor":
-        low: Any = -scale * (layout.levels // 2 + 1) if layout.form.symmetric else minimum
-        return quantum * tirx.FloatImm("float32", scale) + tirx.FloatImm("float32", low)
+        low: Any = -fixed.scale * (layout.levels // 2 + 1) if layout.form.symmetric else fixed.minimum
+        return quantum * tirx.FloatImm("float32", fixed.scale) + tirx.FloatImm("float32", low)
     tokens, channels = layout.tile
     place = 2 * (slot // tokens * (layout.head_dim // channels) + d // channels)
     s = half_at(cache, b, h, place + layout.offset("scale"))

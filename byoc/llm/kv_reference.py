@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from byoc.llm.kv_layout import CacheLayout
+from byoc.llm.kv_spec import FixedScale
 
 Array = np.ndarray[Any, Any]
+NO_SCALE = FixedScale()
 _FLOATS = {16: np.float16, 32: np.float32}
 
 
 def append(
-    layout: CacheLayout, cache: Array, new: Array, lengths: Array, scale: float = 1.0, minimum: float = 0.0
+    layout: CacheLayout, cache: Array, new: Array, lengths: Array, counts: Array, fixed: FixedScale = NO_SCALE
 ) -> None:
     """Put tokens behind those that the cache holds, in place.
 
@@ -22,11 +24,12 @@ def append(
     cache: ``uint8[batch, kv_heads, layout.nbytes]``.
     new: ``float32[batch, tokens, kv_heads, head_dim]``.
     lengths: ``int64[batch]``, tokens that each sequence holds so far.
-    scale, minimum: of a ``per-tensor`` format, fixed by calibration.
+    counts: ``int64[batch]``, how many of the tokens are real; the others are padding.
+    fixed: the scale of a ``per-tensor`` format.
     """
     for b in range(cache.shape[0]):
         for h in range(cache.shape[1]):
-            view, tokens, length = Region(layout, cache[b, h]), new[b, :, h], int(lengths[b])
+            view, tokens, length = Region(layout, cache[b, h]), new[b, : int(counts[b]), h], int(lengths[b])
             if layout.mean:
                 if length == 0 and len(tokens):
                     view.mean[:] = tokens.mean(0, dtype=np.float32)
@@ -34,11 +37,11 @@ def append(
             while len(tokens):
                 slot = length % layout.capacity
                 piece = tokens[: layout.capacity - slot]
-                _append_region(view, piece, slot, scale, minimum)
+                _append_region(view, piece, slot, fixed)
                 tokens, length = tokens[len(piece) :], length + len(piece)
 
 
-def read(layout: CacheLayout, region: Array, tokens: int, scale: float = 1.0, minimum: float = 0.0) -> Array:
+def read(layout: CacheLayout, region: Array, tokens: int, fixed: FixedScale = NO_SCALE) -> Array:
     """The first `tokens` tokens of one region (``uint8[layout.nbytes]``) as ``float32[tokens, head_dim]``.
 
     With the key transform "mean" the mean stays subtracted.
@@ -49,7 +52,7 @@ def read(layout: CacheLayout, region: Array, tokens: int, scale: float = 1.0, mi
     quanta = view.unpack(tokens)
     span, channels = layout.tile
     if layout.form.granularity == "per-tensor":
-        return quanta * np.float32(scale) + np.float32(_minimum(layout, scale, minimum))
+        return quanta * np.float32(fixed.scale) + np.float32(_minimum(layout, fixed))
     rows = np.arange(tokens) // span
     s = np.repeat(view.scale[rows].astype(np.float32), channels, axis=1)
     low = (
@@ -62,6 +65,16 @@ def read(layout: CacheLayout, region: Array, tokens: int, scale: float = 1.0, mi
         full = tokens // span * span
         result[full:] = view.residual[: tokens - full].astype(np.float32)
     return result.astype(np.float32)
+
+
+def read_tile(layout: CacheLayout, region: Array, slot: int) -> Array:
+    """The tokens of the full tile that begins at `slot`: float32[tokens of a tile, head_dim]."""
+    view, (span, channels) = Region(layout, region), layout.tile
+    quanta = view.unpack(slot + span)[slot:]
+    s = np.repeat(view.scale[slot // span].astype(np.float32), channels)
+    if layout.form.symmetric:
+        return (quanta - np.float32(_zero(layout))) * s
+    return quanta * s + np.repeat(view.minimum[slot // span].astype(np.float32), channels)
 
 
 def attend(query: Array, keys: Array, values: Array, first: int, scale: float, window: int = 0) -> Array:
@@ -160,17 +173,16 @@ def _zero(layout: CacheLayout) -> int:
     return layout.levels // 2 + 1 if layout.form.symmetric else 0
 
 
-def _minimum(layout: CacheLayout, scale: float, minimum: float) -> float:
-    return -scale * (layout.levels // 2 + 1) if layout.form.symmetric else minimum
+def _minimum(layout: CacheLayout, fixed: FixedScale) -> float:
+    return -fixed.scale * (layout.levels // 2 + 1) if layout.form.symmetric else fixed.minimum
 
 
-def _append_region(view: Region, new: Array, slot: int, scale: float, minimum: float) -> None:
+def _append_region(view: Region, new: Array, slot: int, fixed: FixedScale) -> None:
     layout = view.layout
     if layout.form.is_float:
         view.floats[slot : slot + len(new)] = new
     elif layout.form.granularity == "per-tensor":
-        low = _minimum(layout, scale, minimum)
-        view.pack(slot, _quantise(layout, new, np.float32(scale), low))
+        view.pack(slot, _quantise(layout, new, np.float32(fixed.scale), _minimum(layout, fixed)))
     elif layout.waits:
         _append_waiting(view, new, slot)
     else:

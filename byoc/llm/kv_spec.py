@@ -57,6 +57,14 @@ class CacheFormat:
 
 
 @dataclass(frozen=True)
+class FixedScale:
+    """Scale and minimum of a ``per-tensor`` format, which calibration finds."""
+
+    scale: float = 1.0
+    minimum: float = 0.0
+
+
+@dataclass(frozen=True)
 class KVSpec:
     """The formats of keys and of values, and what is done to keys before they are quantised.
 

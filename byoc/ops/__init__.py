@@ -4,6 +4,6 @@ A codegen may claim such an op whole.  Where nobody does, the host compiles its 
 reference semantics.
 """
 
-from byoc.ops.register import RegisteredOp, byoc_op, call, find_op, in_place_argument, update_in_place
+from byoc.ops.register import STATES, RegisteredOp, byoc_op, call, find_op, in_place_argument, update_in_place
 
-__all__ = ["RegisteredOp", "byoc_op", "call", "find_op", "in_place_argument", "update_in_place"]
+__all__ = ["STATES", "RegisteredOp", "byoc_op", "call", "find_op", "in_place_argument", "update_in_place"]

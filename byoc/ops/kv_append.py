@@ -1,4 +1,4 @@
-"""``byoc.kv_append(cache, new, lengths)``: quantise tokens and put them behind those that the cache holds."""
+"""``byoc.kv_append(cache, new, lengths, counts)``: quantise tokens and put them behind those that the cache holds."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from tvm.script import tirx as T  # noqa: N812 - TVMScript knows it by this name
 
 from byoc.llm.kv_bytes import byte_of_float, byte_of_half, float_at, half_at
 from byoc.llm.kv_layout import CacheLayout
+from byoc.llm.kv_spec import FixedScale
 from byoc.ops.kv_attrs import append_attrs, layout_of
 from byoc.ops.register import byoc_op, call, update_in_place
 
 _BIG = 3.0e38
 
 
-@byoc_op("kv_append", ["cache", "new", "lengths"], infer=lambda c: c.args[0].ty, in_place=0)
+@byoc_op("kv_append", ["cache", "new", "lengths", "counts"], infer=lambda c: c.args[0].ty, in_place=0)
 def kv_append(builder: relax.BlockBuilder, c: relax.Call) -> Any:
     """Quantise tokens and put them behind those that the cache holds, in place.
 
     ``cache`` uint8[batch, kv_heads, nbytes], ``new`` float32[batch, tokens, kv_heads, head_dim], ``lengths``
-    int64[batch].  Token i of sequence b goes to slot ``(lengths[b] + i) % capacity``.
+    and ``counts`` int64[batch].  Token i < ``counts[b]`` of sequence b goes to slot ``(lengths[b] + i) % capacity``.
     """
     cache = c.args[0]
     batch, heads, _ = (int(d) for d in cache.ty.shape.values)
-    layout, scale, minimum = layout_of(c.attrs)
-    function = append_function(layout, batch, heads, scale, minimum)
+    layout, fixed = layout_of(c.attrs)
+    function = append_function(layout, batch, heads, fixed)
     return update_in_place(builder, "kv_append", function, c.args)
 
 
 def append_tokens(
-    cache: Any, new: Any, lengths: Any, layout: CacheLayout, scale: float = 1.0, minimum: float = 0.0
+    cache: Any, new: Any, lengths: Any, counts: Any, layout: CacheLayout, fixed: FixedScale
 ) -> relax.Call:
-    """The call that appends ``new`` to ``cache``; `scale` and `minimum` are those of a per-tensor format."""
-    return call(kv_append, [cache, new, lengths], append_attrs(layout, scale, minimum))
+    """The call that appends ``new`` to ``cache``; `fixed` is the scale of a per-tensor format."""
+    return call(kv_append, [cache, new, lengths, counts], append_attrs(layout, fixed))
 
 
-def append_function(layout: CacheLayout, batch: int, heads: int, scale: float, minimum: float) -> Any:
+def append_function(layout: CacheLayout, batch: int, heads: int, fixed: FixedScale) -> Any:
     """The TIR function behind the op; its branches on Python values are decided while it is built."""
     dim, capacity, levels, bits, row = (
         layout.head_dim,
@@ -46,11 +47,11 @@ def append_function(layout: CacheLayout, batch: int, heads: int, scale: float, m
         layout.row_bytes,
     )
     is_float, symmetric, waits, centred = layout.form.is_float, layout.form.symmetric, layout.waits, layout.mean
-    fixed = layout.form.granularity == "per-tensor"
+    is_fixed, scale = layout.form.granularity == "per-tensor", fixed.scale
     span, channels = (1, dim) if is_float else layout.tile
     groups, per_byte = dim // channels, max(1, 8 // bits)
     zero, lowest = (levels // 2 + 1 if symmetric else 0), int(symmetric)
-    fixed_low = -scale * zero if symmetric else minimum
+    fixed_low = -scale * zero if symmetric else fixed.minimum
     data, mean, residual = (layout.offset(p) for p in ("data", "mean", "residual"))
     scales, minima = layout.offset("scale"), layout.offset("minimum")
     number_bytes, byte_of_number = bits // 8, byte_of_float if bits == 32 else byte_of_half
@@ -61,11 +62,12 @@ def append_function(layout: CacheLayout, batch: int, heads: int, scale: float, m
         return T.Select(most[0] > T.float32(0), inside, T.float32(zero))
 
     @T.prim_func(private=True, s_tir=True)
-    def append(cache_h: T.handle, new_h: T.handle, lengths_h: T.handle):  # type: ignore[no-untyped-def]
+    def append(cache_h: T.handle, new_h: T.handle, lengths_h: T.handle, counts_h: T.handle):  # type: ignore[no-untyped-def]
         n = T.int64()
         cache = T.match_buffer(cache_h, (T.int64(batch), T.int64(heads), T.int64(layout.nbytes)), "uint8")
         new = T.match_buffer(new_h, (T.int64(batch), n, T.int64(heads), T.int64(dim)), "float32")
         lengths = T.match_buffer(lengths_h, (T.int64(batch),), "int64")
+        counts = T.match_buffer(counts_h, (T.int64(batch),), "int64")
         x = T.alloc_buffer((T.int64(span), T.int64(dim)), "float32")
         most = T.alloc_buffer((T.int64(3),), "float32")  # largest or scale, least or minimum, inverse of the scale
         slot = T.alloc_buffer((T.int64(1),), "int64")
@@ -75,12 +77,12 @@ def append_function(layout: CacheLayout, batch: int, heads: int, scale: float, m
                 if lengths[b] == T.int64(0):
                     for d in range(T.int64(dim)):
                         most[0] = T.float32(0)
-                        for i in range(n):
+                        for i in range(counts[b]):
                             most[0] = most[0] + new[b, i, h, d]
-                        most[1] = most[0] / T.Cast("float32", T.max(n, T.int64(1)))
+                        most[1] = most[0] / T.Cast("float32", T.max(counts[b], T.int64(1)))
                         for k in T.unroll(T.int64(4)):
                             cache[b, h, mean + d * 4 + k] = byte_of_float(most[1], k)
-            for i in range(n):
+            for i in range(counts[b]):
                 slot[0] = (lengths[b] + i) % capacity
                 for d in range(T.int64(dim)):
                     if centred:
@@ -99,7 +101,7 @@ def append_function(layout: CacheLayout, batch: int, heads: int, scale: float, m
                             for t, d in T.grid(T.int64(span), T.int64(dim)):
                                 x[t, d] = half_at(cache, b, h, residual + (t * dim + d) * 2)
                         for g in range(T.int64(groups)):
-                            if fixed:
+                            if is_fixed:
                                 most[0] = T.float32(scale)
                                 most[1] = T.float32(fixed_low)
                             else:

@@ -13,6 +13,7 @@ from tvm.ir import Op
 from tvm.ir.op import register_op_attr
 
 PREFIX = "byoc."
+STATES = "byoc_states"  # attribute of a Relax function: names of the parameters that it updates in place
 _ops: dict[str, RegisteredOp] = {}
 
 Infer = Callable[[relax.Call], Any]

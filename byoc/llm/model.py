@@ -1,0 +1,95 @@
+"""A language model to plan and compile, from a Hugging Face folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from byoc.errors import UsageError
+from byoc.llm.checkpoint import Checkpoint
+from byoc.llm.config import ModelConfig, read_config
+from byoc.llm.graph import build_module
+from byoc.llm.kv_spec import check_fits
+from byoc.llm.layers import ModelWeights
+from byoc.llm.settings import Settings
+
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A module with the entry functions prefill, decode and score, and what running it takes.
+
+    Attributes
+    ----------
+    facts: for the manifest, what running it takes beside the functions: context, chunk, batch, begin and end tokens.
+    tokenizer: the content of ``tokenizer.json``, or empty.
+    """
+
+    name: str
+    digest: str
+    module: tvm.IRModule
+    config: ModelConfig
+    settings: Settings
+    facts: Mapping[str, Any]
+    tokenizer: bytes = b""
+
+
+def is_model_folder(source: Any) -> bool:
+    """Whether `source` is the path of a folder with a ``config.json``."""
+    return isinstance(source, (str, Path)) and (Path(source) / "config.json").is_file()
+
+
+def language_model(folder: str | Path, settings: Settings | None = None) -> LanguageModel:
+    """Read a folder with ``config.json``, safetensors and perhaps ``tokenizer.json``.
+
+    Raises
+    ------
+    ModelFileError, UnsupportedModelError: the folder does not hold a model that byoc builds.
+    UsageError: the settings do not fit the model.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    settings = _checked(config, settings or Settings())
+    checkpoint = Checkpoint(folder)
+    facts = _facts(config, settings)
+    module = build_module(config, ModelWeights(config, checkpoint, settings.weights), settings, facts)
+    tokenizer = (folder / TOKENIZER).read_bytes() if (folder / TOKENIZER).is_file() else b""
+    name = folder.resolve().name
+    return LanguageModel(name, _digest(folder, checkpoint, settings), module, config, settings, facts, tokenizer)
+
+
+def _checked(config: ModelConfig, settings: Settings) -> Settings:
+    context = settings.context or config.longest
+    if isinstance(settings.kv, tuple) and len(settings.kv) != config.layers:
+        raise UsageError(f"{len(settings.kv)} cache specifications are given, the model has {config.layers} layers")
+    for layer in range(config.layers):
+        check_fits(settings.kv_of(layer), config.head_dim)
+    for name, value in (("context", context), ("chunk", settings.chunk), ("batch", settings.batch)):
+        if value < 1:
+            raise UsageError(f"{name} is {value}", "it counts tokens or sequences", "give a number from 1 up")
+    return replace(settings, context=context, chunk=min(settings.chunk, context))
+
+
+def _facts(config: ModelConfig, settings: Settings) -> dict[str, Any]:
+    return {
+        "architecture": config.architecture, "vocabulary": config.vocabulary, "layers": config.layers,
+        "kv_heads": config.kv_heads, "head_dim": config.head_dim, "begin": config.begin, "end": list(config.end),
+        "context": settings.context, "chunk": settings.chunk, "batch": settings.batch, "kv": settings.kv_text,
+        "weights": str(settings.weights), "windows": list(config.windows),
+    }  # fmt: skip
+
+
+def _digest(folder: Path, checkpoint: Checkpoint, settings: Settings) -> str:
+    """SHA-256 of the files, and of the settings."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for path in (folder / "config.json", *checkpoint.files):
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()

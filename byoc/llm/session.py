@@ -1,0 +1,157 @@
+"""A language model at work: sequences of tokens, their caches, and the logits of what comes next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from byoc.errors import InputError, UsageError
+from byoc.llm.cache_state import CacheState
+from byoc.runtime.session import Session
+
+Array = np.ndarray[Any, Any]
+Tokens = Sequence[int] | Sequence[Sequence[int]] | Array
+
+
+class LanguageSession:
+    """One batch of sequences over a session of a compiled language model.
+
+    Sequences may differ in length.  An :class:`InputError` leaves them as they were.
+
+    Attributes
+    ----------
+    session: the session that runs the functions; several language sessions may share one.
+    context, chunk, batch, vocabulary: as the model was compiled.
+    """
+
+    def __init__(self, session: Session, cache: CacheState | None = None) -> None:
+        facts = session.manifest.language_model
+        if facts is None:
+            raise UsageError(
+                "the artifact holds no language model", "", "compile a model's folder, with config.json and safetensors"
+            )
+        self.session = session
+        self.facts = facts
+        self.context, self.chunk, self.batch = (int(facts[k]) for k in ("context", "chunk", "batch"))
+        self.vocabulary = int(facts["vocabulary"])
+        self.cache = cache or CacheState(session.new_state(), facts)
+
+    @property
+    def lengths(self) -> Array:
+        """Tokens that each sequence's caches hold, int64[batch]."""
+        return self.cache.lengths.copy()
+
+    def prefill(self, tokens: Tokens) -> Array:
+        """Read tokens, one row per sequence, rows perhaps of different lengths; the logits after the last of each.
+
+        Returns float32[batch, vocabulary].  Raises :class:`InputError` for ids outside the vocabulary, an empty row, or
+        more tokens than the context holds.
+        """
+        rows = self._rows(tokens)
+        counts = np.array([len(row) for row in rows])
+        result = np.empty((self.batch, self.vocabulary), np.float32)
+        before = self.cache.lengths.copy()
+        for begin in range(0, int(counts.max()), self.chunk):
+            block, took = self._block(rows, begin)
+            lasts = np.arange(self.batch) * block.shape[1] + np.maximum(took - 1, 0)
+            lengths = before + np.minimum(counts, begin)
+            logits = self._run("prefill", {"tokens": block, "lengths": lengths, "counts": took, "rows": lasts})
+            ends = (took > 0) & (counts <= begin + block.shape[1])
+            result[ends] = logits[ends]
+        self.cache.lengths = before + counts
+        return result
+
+    def decode(self, tokens: Sequence[int] | Array) -> Array:
+        """Read one token per sequence; the logits after it, float32[batch, vocabulary]."""
+        ids = np.asarray(tokens, np.int64).reshape(-1)
+        self._check([ids[i : i + 1] for i in range(len(ids))])
+        ones = np.ones(self.batch, np.int64)
+        logits = self._run("decode", {"tokens": ids.reshape(-1, 1), "lengths": self.cache.lengths, "counts": ones})
+        self.cache.lengths = self.cache.lengths + 1
+        return logits
+
+    def score(self, tokens: Tokens) -> Array:
+        """Read tokens; the logits after each of them, float32[batch, tokens, vocabulary].  Rows are of one length."""
+        rows = self._rows(tokens)
+        if len({len(row) for row in rows}) > 1:
+            raise InputError("the rows to score differ in length", "", "score them one by one, or pad them")
+        parts = []
+        before = self.cache.lengths.copy()
+        for begin in range(0, len(rows[0]), self.chunk):
+            block, took = self._block(rows, begin)
+            parts.append(self._run("score", {"tokens": block, "lengths": before + begin, "counts": took}))
+        self.cache.lengths = before + len(rows[0])
+        return np.concatenate(parts, axis=1)
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        self.cache.lengths = np.zeros(self.batch, np.int64)
+
+    def fork(self) -> LanguageSession:
+        """A second batch of sequences that begins where this one stands; its caches are a copy."""
+        return LanguageSession(self.session, self.cache.copy())
+
+    def truncate(self, length: int) -> None:
+        """Keep the first `length` tokens of every sequence.
+
+        Raises :class:`InputError` where a sequence is shorter, or where a ring no longer holds what a window needs.
+        """
+        self.cache.truncate(length)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write caches and lengths to a file, whole or not at all."""
+        self.cache.save(path)
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Take caches and lengths from a file.  Raises :class:`ArtifactError` if it is another model's or damaged."""
+        self.cache.restore(path)
+
+    def _run(self, entry: str, inputs: dict[str, Array]) -> Array:
+        inputs = {name: np.ascontiguousarray(array, np.int64) for name, array in inputs.items()}
+        return self.session.run(inputs, entry=entry, state=self.cache.state)["output"]
+
+    def _rows(self, tokens: Tokens) -> list[Array]:
+        nested = len(tokens) > 0 and np.ndim(tokens[0]) > 0
+        rows = [np.asarray(row, np.int64) for row in (tokens if nested else [tokens])]
+        self._check(rows)
+        return rows
+
+    def _check(self, rows: Sequence[Array]) -> None:
+        if len(rows) != self.batch:
+            raise InputError(
+                f"{len(rows)} sequences are given, the model was compiled for {self.batch}",
+                "",
+                "give as many rows as its batch, or compile with another --batch",
+            )
+        for i, (row, held) in enumerate(zip(rows, self.cache.lengths, strict=True)):
+            if not len(row):
+                raise InputError(
+                    f"sequence {i} has no tokens", "a model continues at least one token", "begin with BOS"
+                )
+            if row.min() < 0 or row.max() >= self.vocabulary:
+                bad = int(row.min() if row.min() < 0 else row.max())
+                raise InputError(
+                    f"token {bad} of sequence {i} is not in the vocabulary",
+                    f"ids are 0 to {self.vocabulary - 1}",
+                    "use the model's own tokenizer",
+                )
+            if held + len(row) > self.context:
+                raise InputError(
+                    f"sequence {i} would have {held + len(row)} tokens, its caches hold {self.context}",
+                    f"{held} are there, {len(row)} are given",
+                    "truncate or reset the session, or compile with a larger --context",
+                )
+
+    def _block(self, rows: Sequence[Array], begin: int) -> tuple[Array, Array]:
+        """Tokens [begin, begin + chunk) of every row, short rows padded with token 0, and how many are real."""
+        width = min(self.chunk, max(len(row) for row in rows) - begin)
+        block = np.zeros((self.batch, width), np.int64)
+        took = np.zeros(self.batch, np.int64)
+        for i, row in enumerate(rows):
+            part = row[begin : begin + width]
+            block[i, : len(part)] = part
+            took[i] = len(part)
+        return block, took

@@ -1,0 +1,94 @@
+"""What a deployer chooses when a language model is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from byoc.errors import UsageError
+from byoc.llm.kv_spec import FixedScale, KVSpec
+from byoc.llm.weights import WeightSpec
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Choices of one compilation.
+
+    Attributes
+    ----------
+    kv: how keys and values are kept; one specification for all layers, or one per layer.
+    weights: how linear layers are kept.
+    context: tokens that the cache holds for each sequence; 0 for what the model was made for.
+    chunk: most tokens that one call of ``prefill`` takes.
+    batch: sequences that run together.
+    fixed_scales: per layer, of keys and of values, where a format is ``per-tensor``; calibration finds them.
+    """
+
+    kv: KVSpec | tuple[KVSpec, ...] = field(default_factory=KVSpec)
+    weights: WeightSpec = field(default_factory=WeightSpec)
+    context: int = 0
+    chunk: int = 256
+    batch: int = 1
+    fixed_scales: tuple[tuple[FixedScale, FixedScale], ...] = ()
+
+    def kv_of(self, layer: int) -> KVSpec:
+        """The specification of one layer."""
+        return self.kv if isinstance(self.kv, KVSpec) else self.kv[layer]
+
+    @property
+    def kv_text(self) -> str:
+        """The specification as :func:`parse_kv` reads it."""
+        if isinstance(self.kv, KVSpec):
+            return str(self.kv)
+        groups: dict[str, list[int]] = {}
+        for layer, spec in enumerate(self.kv):
+            groups.setdefault(str(spec), []).append(layer)
+        common = max(groups, key=lambda text: len(groups[text]))
+        rest = [f"{_ranges(layers)}={text}" for text, layers in groups.items() if text != common]
+        return ";".join([common, *rest])
+
+
+def parse_kv(text: str, layers: int) -> KVSpec | tuple[KVSpec, ...]:
+    """One specification, or with exceptions for some layers: ``"k4v4:g32;0,6-7=k8v8:g32"``.
+
+    Raises :class:`UsageError`.
+    """
+    base, *exceptions = text.split(";")
+    common = KVSpec.parse(base)
+    if not exceptions:
+        return common
+    specs = [common] * layers
+    for exception in exceptions:
+        where, equals, what = exception.partition("=")
+        spec = KVSpec.parse(what) if equals else None
+        try:
+            chosen = _numbers(where)
+        except ValueError:
+            chosen = []
+        if spec is None or not chosen or max(chosen) >= layers:
+            raise UsageError(
+                f'"{exception}" in "{text}" names no layers of the model',
+                f"its layers are 0 to {layers - 1}",
+                'write layers and a specification, such as "0,6-7=k8v8:g32"',
+            )
+        for layer in chosen:
+            specs[layer] = spec
+    return tuple(specs)
+
+
+def _numbers(text: str) -> list[int]:
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    parts: list[list[int]] = []
+    for n in numbers:
+        if parts and parts[-1][1] == n - 1:
+            parts[-1][1] = n
+        else:
+            parts.append([n, n])
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)

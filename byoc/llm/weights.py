@@ -1,0 +1,110 @@
+"""How the weights of linear layers are kept: floats, or integers of eight or four bits in groups."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from byoc.errors import UsageError
+
+Array = np.ndarray[Any, Any]
+METHODS = ("rtn", "awq")
+_FORM = re.compile(r"(rtn|awq)?(4|8)\Z")
+_GRAMMAR = "write f32, f16, rtn8:g32, rtn4:g32 or awq4:g128"
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """The format of linear layers.
+
+    Attributes
+    ----------
+    bits: 32 and 16 are floats; 8 and 4 are integers.
+    method: how integers are found: ``rtn`` rounds to nearest, ``awq`` first scales what activations make important.
+    group: inputs of a layer that share a scale; 0 means all.
+    """
+
+    bits: int = 32
+    method: str = "rtn"
+    group: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> WeightSpec:
+        """From text such as ``"f32"``, ``"rtn4:g32"``, ``"awq4:g128"``.  Raises :class:`UsageError`."""
+        base, *options = text.strip().split(":")
+        if base in ("f32", "f16") and not options:
+            return cls(int(base[1:]))
+        match = _FORM.match(base)
+        if match is None:
+            raise UsageError(f'"{text}" is no format of weights', "", _GRAMMAR)
+        group = 128 if match[1] == "awq" else 32
+        for option in options:
+            if not re.fullmatch(r"g\d+", option):
+                raise UsageError(f'"{text}": the option "{option}" is unknown', "", _GRAMMAR)
+            group = int(option[1:])
+        return cls(int(match[2]), match[1] or "rtn", group)
+
+    @property
+    def is_float(self) -> bool:
+        return self.bits >= 16
+
+    def __str__(self) -> str:
+        return f"f{self.bits}" if self.is_float else f"{self.method}{self.bits}:g{self.group}"
+
+
+@dataclass(frozen=True)
+class PackedWeights:
+    """Integers of a linear layer: ``weight[o, k] = scale[o, k // group] * (q[o, k] - zero[o, k // group])``.
+
+    Attributes
+    ----------
+    packed: uint8[outputs, inputs * bits / 8], earlier inputs in the lower bits of a byte.
+    scale: float16[outputs, inputs / group].
+    zero: uint8[outputs, inputs / group].
+    """
+
+    packed: Array
+    scale: Array
+    zero: Array
+    bits: int
+
+    @property
+    def group(self) -> int:
+        return self.packed.shape[1] * 8 // self.bits // self.scale.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.packed.nbytes + self.scale.nbytes + self.zero.nbytes
+
+
+def round_to_nearest(weight: Array, bits: int, group: int) -> PackedWeights:
+    """Each group's range, widened to include zero, divided into ``2**bits - 1`` steps; float32[outputs, inputs] in.
+
+    Raises :class:`UsageError` where the group does not divide the layer's inputs.
+    """
+    outputs, inputs = weight.shape
+    group = group or inputs
+    if inputs % group:
+        raise UsageError(
+            f"weights of {inputs} inputs cannot be kept in groups of {group}",
+            "the group must divide the inputs of every linear layer",
+            "use a smaller group, such as g32",
+        )
+    levels = (1 << bits) - 1
+    parts = weight.astype(np.float32).reshape(outputs, inputs // group, group)
+    low, high = np.minimum(parts.min(-1), 0), np.maximum(parts.max(-1), 0)
+    scale = ((high - low) / levels).astype(np.float16)
+    step = scale.astype(np.float32)
+    inverse = np.divide(1, step, out=np.zeros_like(step), where=step > 0)
+    zero = np.clip(np.rint(-low * inverse), 0, levels)
+    quanta = np.clip(np.rint(parts * inverse[..., None]) + zero[..., None], 0, levels)
+    return PackedWeights(pack(quanta.reshape(outputs, inputs), bits), scale, zero.astype(np.uint8), bits)
+
+
+def pack(quanta: Array, bits: int) -> Array:
+    """Integers (``[outputs, inputs]``) in bytes, earlier ones in the lower bits."""
+    fields = quanta.astype(np.uint8).reshape(len(quanta), -1, 8 // bits)
+    return np.bitwise_or.reduce(fields << np.arange(0, 8, bits, dtype=np.uint8), axis=-1)

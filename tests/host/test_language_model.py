@@ -1,0 +1,212 @@
+"""Language models from Hugging Face folders: logits, chunks, caches."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import byoc
+from byoc.errors import ArtifactError, InputError, ModelFileError, UnsupportedModelError, UsageError
+from byoc.llm.model import language_model
+from byoc.llm.session import LanguageSession
+from byoc.llm.settings import Settings, parse_kv
+from byoc.llm.weights import WeightSpec
+from byoc.ops.linear import unpack
+from byoc.ops.rope import rotate_reference
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 40, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+    "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+
+
+def make_folder(path, **changes):
+    """A random model; its tensors."""
+    config = {**CONFIG, **changes}
+    random = np.random.default_rng(0)
+    h, f, v = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+    kv = h // config["num_attention_heads"] * config["num_key_value_heads"]
+    shapes = {"model.embed_tokens": (v, h), "model.norm": (h,), "lm_head": (v, h)}
+    for i in range(config["num_hidden_layers"]):
+        at = f"model.layers.{i}"
+        shapes |= {f"{at}.self_attn.{n}_proj": (h if n in "qo" else kv, h) for n in "qkvo"}
+        shapes |= {f"{at}.mlp.gate_proj": (f, h), f"{at}.mlp.up_proj": (f, h), f"{at}.mlp.down_proj": (h, f)}
+        shapes |= {f"{at}.input_layernorm": (h,), f"{at}.post_attention_layernorm": (h,)}
+    tensors = {
+        f"{name}.weight": (random.standard_normal(shape) * (shape[-1] ** -0.5 if len(shape) > 1 else 0.1)).astype("f4")
+        + (len(shape) == 1)
+        for name, shape in shapes.items()
+    }
+    tensors = {name: array.astype(np.float32) for name, array in tensors.items()}
+    path.mkdir(exist_ok=True)
+    (path / "config.json").write_text(json.dumps(config))
+    save_file(tensors, str(path / "model.safetensors"))
+    return tensors
+
+
+def reference_logits(tensors, tokens):
+    """Logits of every token of one sequence, in float64."""
+    t = {name.removeprefix("model.").removesuffix(".weight"): a.astype(np.float64) for name, a in tensors.items()}
+    n, heads, kv_heads, dim = len(tokens), 4, 2, 8
+    frequencies = 10000.0 ** -(np.arange(0, dim, 2) / dim)
+
+    def norm(x, name):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * t[name]
+
+    def turned(x):
+        return rotate_reference(x[None], np.array([0]), frequencies)[0]
+
+    x = t["embed_tokens"][tokens]
+    for i in range(2):
+        at, h = f"layers.{i}", norm(x, f"layers.{i}.input_layernorm")
+        q, k, v = (h @ t[f"{at}.self_attn.{p}_proj"].T for p in "qkv")
+        q, k, v = q.reshape(n, heads, dim), k.reshape(n, kv_heads, dim), v.reshape(n, kv_heads, dim)
+        q, k = turned(q), turned(k)
+        k, v = np.repeat(k, 2, axis=1), np.repeat(v, 2, axis=1)
+        scores = np.einsum("qhd,thd->hqt", q, k) * dim**-0.5
+        scores = np.where(np.tril(np.ones((n, n))) > 0, scores, -np.inf)
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        weights /= weights.sum(-1, keepdims=True)
+        x = x + np.einsum("hqt,thd->qhd", weights, v).reshape(n, -1) @ t[f"{at}.self_attn.o_proj"].T
+        h = norm(x, f"{at}.post_attention_layernorm")
+        gate, up = h @ t[f"{at}.mlp.gate_proj"].T, h @ t[f"{at}.mlp.up_proj"].T
+        x = x + (gate / (1 + np.exp(-gate)) * up) @ t[f"{at}.mlp.down_proj"].T
+    return norm(x, "norm") @ t["lm_head"].T
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny"
+    tensors = make_folder(path)
+    return path, tensors
+
+
+def session_of(path, **settings):
+    settings = {"kv": parse_kv(settings.pop("kv", "k32v32"), 2), **settings}
+    model = language_model(path, Settings(**settings))
+    return LanguageSession(byoc.compile(model, use_cache=False).session())
+
+
+@pytest.fixture(scope="module")
+def session(folder):
+    return session_of(folder[0], chunk=4)
+
+
+TOKENS = [1, 5, 9, 30, 2, 7, 7, 11, 39, 0]
+
+
+def test_prefill_decode_and_score_agree_with_the_reference(folder, session):
+    wanted = reference_logits(folder[1], TOKENS)
+    session.reset()
+    np.testing.assert_allclose(session.prefill(TOKENS[:7])[0], wanted[6], rtol=1e-4, atol=1e-4)
+    for i in (7, 8, 9):
+        np.testing.assert_allclose(session.decode([TOKENS[i]])[0], wanted[i], rtol=1e-4, atol=1e-4)
+    assert session.lengths.tolist() == [10]
+    session.reset()
+    np.testing.assert_allclose(session.score(TOKENS)[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_packed_weights_compute_with_what_was_rounded(folder):
+    path, tensors = folder
+    model = language_model(path, Settings(kv=parse_kv("k32v32", 2), weights=WeightSpec.parse("rtn4:g8")))
+    from byoc.llm.weights import round_to_nearest
+
+    rounded = dict(tensors)
+    for name, array in tensors.items():
+        if name.endswith("_proj.weight") or name == "lm_head.weight":
+            packed = round_to_nearest(array, 4, 8)
+            rounded[name] = unpack(packed.packed, packed.scale, packed.zero, 4)
+    session = LanguageSession(byoc.compile(model, use_cache=False).session())
+    np.testing.assert_allclose(session.score(TOKENS)[0], reference_logits(rounded, TOKENS), rtol=1e-3, atol=1e-3)
+
+
+def test_rows_of_different_lengths_run_together(folder):
+    session = session_of(folder[0], batch=2, chunk=4, kv="k8v8:g8:per-channel")
+    alone = session_of(folder[0], chunk=4, kv="k8v8:g8:per-channel")
+    rows = [TOKENS, TOKENS[:3]]
+    together = session.prefill(rows)
+    assert session.lengths.tolist() == [10, 3]
+    then = session.decode([4, 6])
+    for i, (row, token) in enumerate(zip(rows, (4, 6), strict=True)):
+        alone.reset()
+        np.testing.assert_allclose(together[i], alone.prefill(row)[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(then[i], alone.decode([token])[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kv", ["k32v32", "k8v8:g4:per-channel"])
+def test_fork_and_truncate_go_back_to_where_the_sequence_was(folder, kv):
+    session = session_of(folder[0], kv=kv)
+    session.prefill(TOKENS[:6])
+    twin = session.fork()
+    first = session.decode([3])
+    session.decode([8])
+    session.truncate(6)
+    np.testing.assert_allclose(session.decode([3]), first, rtol=2e-2, atol=2e-2)
+    np.testing.assert_allclose(twin.decode([3]), first, rtol=1e-6)
+    assert twin.lengths.tolist() == [7]
+
+
+def test_a_saved_state_is_restored_in_another_session(folder, session, tmp_path):
+    session.reset()
+    session.prefill(TOKENS[:6])
+    session.save(tmp_path / "state.npz")
+    wanted = session.decode([3])
+    other = LanguageSession(session.session)
+    other.restore(tmp_path / "state.npz")
+    np.testing.assert_array_equal(other.decode([3]), wanted)
+
+
+def test_a_state_of_another_model_or_a_damaged_one_is_refused_and_the_session_stays_usable(folder, session, tmp_path):
+    other = session_of(folder[0], kv="k8v8:g8")
+    other.prefill([1, 2])
+    other.save(tmp_path / "other.npz")
+    session.reset()
+    wanted = session.prefill(TOKENS[:3])
+    with pytest.raises(ArtifactError, match="holds the state of another model"):
+        session.restore(tmp_path / "other.npz")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:200])
+    with pytest.raises(ArtifactError, match="is no saved state, or is damaged"):
+        other.restore(tmp_path / "cut.npz")
+    assert session.lengths.tolist() == [3]
+    session.truncate(2)
+    np.testing.assert_allclose(session.decode([TOKENS[2]]), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_wrong_tokens_are_refused_and_the_session_stays_usable(session):
+    session.reset()
+    session.prefill(TOKENS)
+    for tokens, says in (([40], "token 40 of sequence 0 is not in the vocabulary"), ([], "sequence 0 has no tokens")):
+        with pytest.raises(InputError, match=says):
+            session.prefill(tokens)
+    with pytest.raises(InputError, match="sequence 0 would have 70 tokens, its caches hold 64"):
+        session.prefill([1] * 60)
+    with pytest.raises(InputError, match="2 sequences are given, the model was compiled for 1"):
+        session.decode([1, 2])
+    assert session.lengths.tolist() == [10]
+
+
+def test_the_cache_has_the_size_that_its_format_says(folder):
+    session = session_of(folder[0], kv="k4v4:g8", context=64)
+    per_token = 2 * (4 + 2 + 2)  # keys and values: eight numbers of four bits, a scale, a minimum
+    assert session.cache.nbytes == 2 * 2 * 64 * per_token
+
+
+def test_a_missing_or_misshapen_tensor_is_named(tmp_path):
+    tensors = make_folder(tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    save_file({k: v for k, v in tensors.items() if "layers.1.mlp.up" not in k}, str(path))
+    with pytest.raises(ModelFileError, match=r'has no tensor "model.layers.1.mlp.up_proj.weight"'):
+        language_model(tmp_path / "m")
+    save_file({**tensors, "model.norm.weight": np.ones(3, np.float32)}, str(path))
+    with pytest.raises(ModelFileError, match=r'"model.norm.weight" .* has shape \[3\]'):
+        language_model(tmp_path / "m")
+
+
+def test_an_unknown_architecture_or_an_unfit_cache_is_refused(tmp_path, folder):
+    make_folder(tmp_path / "m", architectures=["GPTNeoXForCausalLM"])
+    with pytest.raises(UnsupportedModelError, match="the architecture GPTNeoXForCausalLM is not known"):
+        language_model(tmp_path / "m")
+    with pytest.raises(UsageError, match="keys cannot be kept in groups of 32: a head has 8 channels"):
+        language_model(folder[0], Settings(kv=parse_kv("k4v4:g32", 2)))
