@@ -56,3 +56,11 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
             if not (page.parent / link).exists():
                 broken.append(f"{page.name}: {link}")
     assert broken == []
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    import byoc
+
+    page = text_of("docs/api.md") + text_of("byoc/errors.py")
+    missing = [n for n in byoc.__all__ if f":: byoc.{n}\n" not in page and f"class {n}(" not in page]
+    assert missing == []
