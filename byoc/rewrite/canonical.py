@@ -10,7 +10,8 @@ import tvm
 from tvm import relax
 
 from byoc.importer.origin import inherit_origins, keep_origins
-from byoc.rewrite.batch_norm import fold_batch_norm
+from byoc.rewrite.affine import merge_affine
+from byoc.rewrite.batch_norm import unfold_batch_norm
 from byoc.rewrite.fold_constants import fold_constants
 from byoc.rewrite.lift import lift_ops
 from byoc.rewrite.lifts import LIFTS
@@ -27,7 +28,7 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
         relax.transform.CanonicalizeBindings(),
         inline_structure,
         fold_constants,
-        fold_batch_norm,
+        unfold_batch_norm,
         keep_origins(relax.transform.DecomposeOpsForInference()),
         relax.transform.CanonicalizeBindings(),
         fold_constants,
@@ -37,6 +38,9 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
         remove_dead,
         partial(_with_integer_ops, entries=entries),
         *(step for lifts in LIFTS for step in (partial(lift_ops, lifts=lifts), remove_dead)),
+        merge_affine,
+        inline_structure,
+        remove_dead,
     ):
         module = step(module)
     module = inherit_origins(module)
