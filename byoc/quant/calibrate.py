@@ -235,8 +235,7 @@ def snr(reference: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
     """Decibels of the reference over the difference; infinite where nothing differs."""
     signal = sum(float(np.square(a.astype("float64")).sum()) for a in reference)
     noise = sum(
-        float(np.square(a.astype("float64") - b.astype("float64")).sum())
-        for a, b in zip(reference, other, strict=True)
+        float(np.square(a.astype("float64") - b.astype("float64")).sum()) for a, b in zip(reference, other, strict=True)
     )
     if noise == 0:
         return float("inf")

@@ -13,8 +13,8 @@ from tvm import relax
 
 from byoc.graph import Graph, Node, Value
 from byoc.importer.origin import Origin, absorbed_origins, origin_of, with_origin
-from byoc.patterns import Pattern, match_at, roots
-from byoc.relax_graph import graph_of
+from byoc.patterns import Alternatives, OpPattern, Pattern, match_at, roots
+from byoc.relax_graph import blocks_of, graph_of
 from byoc.rewrite.bindings import rewrite_bindings
 
 
@@ -81,20 +81,38 @@ def lift_ops(module: tvm.IRModule, lifts: Sequence[Lift]) -> tvm.IRModule:
     A group is left alone where a value inside it is read from outside.  What replaces it has the origin of its last
     op, and says which others it absorbed.
     """
-    by_root: dict[str, list[Lift]] = {}
-    for one in lifts:
-        for root in sorted(roots(one.pattern)):
-            by_root.setdefault(root, []).append(one)
 
     def start(function: Any) -> Any:
-        replaced = _replacements(function, by_root)
+        replaced = _replacements(function, lifts)
         return lambda binding: [_rebound(binding, replaced[binding.var])] if binding.var in replaced else [binding]
 
     return rewrite_bindings(module, start)
 
 
-def _replacements(function: Any, by_root: Mapping[str, Sequence[Lift]]) -> dict[Any, Any]:
+def _op_names(function: Any) -> set[str]:
+    calls = (binding.value for block in blocks_of(function.body) for binding in block.bindings)
+    return {str(c.op.name).removeprefix("relax.") for c in calls if hasattr(c, "op") and isinstance(c.op, tvm.ir.Op)}
+
+
+def _possible(pattern: Pattern, names: set[str]) -> bool:
+    """Whether a function with these ops can have a match at all."""
+    if isinstance(pattern, Alternatives):
+        return any(_possible(option, names) for option in pattern.patterns)
+    if isinstance(pattern, OpPattern):
+        return pattern.op_name in names and all(_possible(i, names) for i in pattern.inputs or ())
+    return True
+
+
+def _replacements(function: Any, lifts: Sequence[Lift]) -> dict[Any, Any]:
     """What is to be computed in place of some variables' values; the groups do not overlap."""
+    names = _op_names(function)
+    by_root: dict[str, list[Lift]] = {}
+    for one in lifts:
+        if _possible(one.pattern, names):
+            for root in sorted(roots(one.pattern)):
+                by_root.setdefault(root, []).append(one)
+    if not by_root:
+        return {}
     graph = graph_of("", function)
     places = _Places(graph)
     taken: set[int] = set()
