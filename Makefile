@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo test test-slow bench lint wheel check-wheel check-machine clean
+.PHONY: help demo test test-slow bench conformance lint wheel check-wheel check-machine clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -47,6 +47,9 @@ $(VENV)/bench: $(VENV)/minilm
 
 bench: check-machine $(VENV)/bench  ## measure whole models beside ONNX Runtime and OpenVINO; ARGS="--quick --targets csource,host"
 	@$(BIN)/python -m benchmarks.zoo $(ARGS)
+
+conformance: $(VENV)/installed  ## examine the codegens that ship, each case in a process of its own
+	@$(BIN)/byoc conformance --target csource
 
 lint: $(VENV)/installed  ## check style and types
 	@$(BIN)/ruff check .

@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("byoc.cli.run", "Run an artifact; compare it with ONNX Runtime."),
     "explain": ("byoc.cli.explain", "Say which op goes where, and why not elsewhere."),
     "viz": ("byoc.cli.viz", "Draw a plan: a page to look around in, or a still picture."),
+    "conformance": ("byoc.cli.conformance", "Examine a codegen with cases of every op and pattern."),
     "verify": ("byoc.cli.verify", "Hold every partition against the host."),
     "profile": ("byoc.cli.profile", "Say where the time of a run goes."),
     "inspect": ("byoc.cli.inspect", "Show what an artifact holds, without loading its code."),

@@ -18,7 +18,7 @@ MEANINGS: dict[int, str] = {
     6: "a compiler, library or package is missing or failed",
     7: "the artifact or its session cannot be used",
     8: "the plan offloads less than --require asks for",
-    DIFFERENT: "results differ by more than --tolerance",
+    DIFFERENT: "results differ by more than --tolerance, or a conformance case did not pass",
     INTERNAL: "internal error: a fault of byoc",
     INTERRUPTED: "interrupted by Ctrl-C",
     BROKEN_PIPE: "whoever read the output stopped reading",

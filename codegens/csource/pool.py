@@ -101,7 +101,8 @@ def _emit(m: Match) -> str:
             initial="0" if kind == "average" else lowest(dtype),
             load=load(dtype, "in[i * STEP]"),
             load_line=load(dtype, "from[i]"),
-            combine="old + v" if kind == "average" else "v > old ? v : old",
+            # A NaN, once in, stays: nothing is greater than it.
+            combine="old + v" if kind == "average" else "(v > old) | (v != v) ? v : old",
             finish=(_DIVIDE if kind == "average" else _COPY).format(sum=total, store=store(dtype, "v")),
         )
     )

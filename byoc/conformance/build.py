@@ -1,0 +1,95 @@
+"""A case as a Relax module, and as numpy computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, tirx
+
+from byoc.conformance.case import Case, Step
+from byoc.conformance.fill import fill
+from byoc.conformance.oracle import definition
+from byoc.conformance.tolerance import Tolerance, single_op
+
+
+def module_of(case: Case) -> tvm.IRModule:
+    """The case as a module whose only function is ``main``."""
+    symbols: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    params = []
+    for operand in case.operands:
+        if operand.constant:
+            values[operand.name] = relax.const(fill(operand, {}))
+            continue
+        dims = [d if isinstance(d, int) else symbols.setdefault(d, tirx.Var(d, "int64")) for d in operand.shape]
+        values[operand.name] = relax.Var(operand.name, relax.TensorType(dims, operand.dtype))
+        params.append(values[operand.name])
+    builder = relax.BlockBuilder()
+    with builder.function("main", params):
+        with builder.dataflow():
+            for number, step in enumerate(case.steps):
+                result = builder.emit(_call(step, [values[name] for name in step.inputs]))
+                values[f"s{number}"] = result
+                if isinstance(result.ty, relax.TupleType):
+                    for i in range(len(result.ty.fields)):
+                        values[f"s{number}.{i}"] = builder.emit(relax.TupleGetItem(result, i))
+            returned = [values[name] for name in case.returned]
+            output = builder.emit_output(returned[0] if len(returned) == 1 else relax.Tuple(returned))
+        builder.emit_func_output(output)
+    return builder.get()
+
+
+_LISTED = ("concat", "stack")
+
+
+def _call(step: Step, inputs: list[Any]) -> Any:
+    make: Callable[..., Any] = reduce(getattr, step.op.split("."), relax.op)
+    attrs = {k: relax.const(v[0], v[1]) if k in ("fill_value",) else v for k, v in step.attrs.items()}
+    if step.op == "one_hot":
+        attrs = {k: relax.prim_value(v) if k in ("on_value", "off_value") else v for k, v in step.attrs.items()}
+    if step.op in _LISTED:
+        return make(inputs, **attrs)
+    return make(*inputs, **attrs)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a case returns: values by result, in float64 for floats, and how far an implementation may be off."""
+
+    arrays: tuple[np.ndarray, ...]
+    tolerance: Callable[[str], Tolerance]
+
+
+def inputs_of(case: Case, sizes: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
+    """Arrays for the operands that are no constants."""
+    return {o.name: fill(o, sizes, seed) for o in case.operands if not o.constant}
+
+
+def expected(case: Case, inputs: Mapping[str, np.ndarray]) -> Expected:
+    """The oracle's results for these inputs."""
+    values: dict[str, Any] = dict(inputs)
+    values |= {o.name: fill(o, {}) for o in case.operands if o.constant}
+    kinds: list[tuple[str, int]] = []
+    quantized = False
+    with np.errstate(all="ignore"):
+        for number, step in enumerate(case.steps):
+            defined = definition(step.op)
+            arrays = [values[name] for name in step.inputs]
+            result = defined.function(arrays, dict(step.attrs))
+            values[f"s{number}"] = result
+            for i, field in enumerate(result if isinstance(result, tuple) else ()):
+                values[f"s{number}.{i}"] = field
+            kinds.append((defined.kind, defined.terms(arrays, result)))
+            quantized |= step.op == "quantize"
+    order = ("exact", "rounded", "transcendental", "sum")
+    kind = max((k for k, _ in kinds), key=order.index)
+    length = max((n for _, n in kinds), default=1)
+    if kind == "sum" and any(k == "transcendental" for k, _ in kinds):
+        length *= 16
+    arrays_out = tuple(np.asarray(values[name]) for name in case.returned)
+    return Expected(arrays_out, lambda dtype: single_op(kind, dtype, length, quantized))

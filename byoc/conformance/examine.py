@@ -1,0 +1,71 @@
+"""One case on one target, from plan to probes; runs in a process of its own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import byoc
+from byoc.conformance.build import module_of
+from byoc.conformance.case import Case
+from byoc.conformance.outcome import FAILED, PASSED, REFUSED, Outcome
+from byoc.conformance.probes import WrongError, probe
+from byoc.errors import ByocError
+from byoc.lower.outline import outline
+from byoc.partitioner.plan import FunctionPlan, Plan
+
+
+def examine(case: Case, target: str, options: Mapping[str, Any], enter: Callable[[str], None]) -> Outcome:
+    """What becomes of a case; `enter` is told what is tried, so that a crash or hang can be placed."""
+    name = case.name
+    here = ""
+
+    def entered(probe_name: str) -> None:
+        nonlocal here
+        here = probe_name
+        enter(probe_name)
+
+    patterns: tuple[str, ...] = ()
+    try:
+        entered("plan")
+        plan = byoc.partition(module_of(case), [target], options={target: dict(options)})
+        if not plan.functions[0].partitions:
+            return Outcome(name, REFUSED, "plan", _why_not(plan.functions[0]))
+        entered("compile")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a partition that is refused shows in the plan
+            artifact = byoc.compile(plan, use_cache=False)
+        done = Plan.from_json(artifact.plan_json)
+        function = done.functions[0]
+        if not function.partitions:
+            return Outcome(name, REFUSED, "compile", _why_not(function))
+        patterns = tuple(dict.fromkeys(c.pattern for p in function.partitions for c in p.composites))
+        counts = _partition_inputs(plan, done)
+        entered("load")
+        with artifact.session() as session:
+            probe(case, session, counts, entered)
+    except WrongError as error:
+        return Outcome(name, FAILED, here, str(error), patterns)
+    except ByocError as error:
+        return Outcome(name, FAILED, here, f"{error.what}{f': {error.why}' if error.why else ''}", patterns)
+    return Outcome(name, PASSED, patterns=patterns)
+
+
+def _partition_inputs(plan: Plan, done: Plan) -> dict[str, int]:
+    """How many arguments of each partition are inputs, a shape included."""
+    module = outline(plan.model.module, plan.model.graphs, done.functions)
+    return {
+        str(f.attrs["global_symbol"]): len(f.params)
+        for _, f in module.functions_items()
+        if f.attrs is not None and "Codegen" in f.attrs
+    }
+
+
+def _why_not(function: FunctionPlan) -> str:
+    """The codegen's own words for the last op that has a verdict."""
+    for op in reversed(function.ops):
+        for verdict in op.verdicts:
+            if not verdict.accepted:
+                return verdict.reason
+    return "nothing is left to compute once constants are folded"
