@@ -17,6 +17,7 @@ _HOMES = {
     "Verdict": "byoc.partitioner.plan",
     "quantize": "byoc.quant",
     "QuantizedModel": "byoc.quant",
+    "requantise": "byoc.quant.fixed_point",
     # running
     "load": "byoc.runtime",
     "Session": "byoc.runtime",

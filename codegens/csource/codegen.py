@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from byoc_codegens.csource import conv, conv_transpose, matmul, pool, scale_shift
+from byoc_codegens.csource import (
+    conv,
+    conv_transpose,
+    integer_conv,
+    integer_elementwise,
+    integer_matmul,
+    matmul,
+    pool,
+    scale_shift,
+)
 from byoc_codegens.csource.family import kernels_by_pattern
 from byoc_codegens.csource.single_ops import SINGLE_OPS
 
@@ -17,6 +26,9 @@ FAMILIES: tuple[Any, ...] = (
     matmul,
     pool,
     scale_shift,
+    integer_conv,
+    integer_matmul,
+    integer_elementwise,
     *SINGLE_OPS,
 )
 

@@ -69,7 +69,7 @@ class Geometry:
 def geometry_of(out: Value) -> Geometry:
     """The geometry of the convolution that computes `out`; `refusal` has accepted it."""
     assert out.producer is not None and out.shape is not None
-    x, weight = out.producer.inputs
+    x, weight = out.producer.inputs[:2]
     assert x.shape is not None and weight.shape is not None
     attrs, spatial = out.attrs, len(x.shape) - 2
     transposed = "transpose" in out.op

@@ -1,0 +1,21 @@
+/* Sums of two tensors of integers, each with its multiplier, one shift for both. */
+typedef struct {
+  const void *a, *b;
+  void *out;
+  int32_t a_zero, b_zero, zero, low, high;
+  $wide a_multiplier, b_multiplier;
+  int32_t shift;
+} ${type};
+
+static void ${name}_range(int64_t begin, int64_t end, void *ctx) {
+  const ${type} *p = (const ${type} *)ctx;
+  const $first *BYOC_RESTRICT a = (const $first *)p->a;
+  const $second *BYOC_RESTRICT b = (const $second *)p->b;
+  $result *BYOC_RESTRICT out = ($result *)p->out;
+  const $wide below = (($wide)1 << (p->shift - 1)) - 1;
+  for (int64_t i = begin; i < end; ++i) {
+    const $wide total = (a[i] - p->a_zero) * p->a_multiplier + (b[i] - p->b_zero) * p->b_multiplier;
+    const $wide value = ((total + below + ((total >> p->shift) & 1)) >> p->shift) + p->zero;
+    out[i] = ($result)(value < p->low ? p->low : value > p->high ? p->high : value);
+  }
+}
