@@ -282,8 +282,14 @@ class RegisteredCodegen:
     compiled_patterns: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
+# What a vendor's code may raise: `sys.exit` in it must not pass for a success of byoc.
+VENDOR_FAULTS = (Exception, SystemExit)
+
+
 def guilty_line(error: BaseException) -> str:
-    """``file.py:12 in check`` of the innermost frame of an exception."""
+    """``file.py:12 in check`` of the innermost frame of an exception; of a syntax error, where it is."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""

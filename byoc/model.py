@@ -10,7 +10,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from byoc.codegen import guilty_line
+from byoc.codegen import VENDOR_FAULTS, guilty_line
 from byoc.compat import check_versions
 from byoc.dim import dim_of
 from byoc.errors import CheckError, UnsupportedModelError
@@ -96,7 +96,7 @@ def _run_passes(module: tvm.IRModule, targets: Sequence[Target], entries: list[s
                 changed = True
             if changed:
                 relax.analysis.well_formed(module)
-        except Exception as error:
+        except VENDOR_FAULTS as error:
             raise CheckError(
                 f'codegen "{target.name}": one of its passes failed: {type(error).__name__}: {error}',
                 f"at {guilty_line(error)}",

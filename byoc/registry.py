@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from byoc.codegen import Codegen, Option, RegisteredCodegen, guilty_line
+from byoc.codegen import VENDOR_FAULTS, Codegen, Option, RegisteredCodegen, guilty_line
 from byoc.errors import OptionError, PluginLoadError, UnknownTargetError, did_you_mean
 from byoc.patterns import as_pattern
 
@@ -83,7 +83,7 @@ def load_plugin(path: str | Path) -> None:
         spec.loader.exec_module(module)
     except PluginLoadError:
         raise
-    except Exception as error:
+    except VENDOR_FAULTS as error:
         raise PluginLoadError(
             f"plugin {path} cannot be loaded: {type(error).__name__}: {error}", f"raised at {guilty_line(error)}"
         ) from error
@@ -118,7 +118,7 @@ def find_codegen(name: str) -> RegisteredCodegen:
     point = points[name]
     try:
         importlib.import_module(point.value.partition(":")[0])
-    except Exception as error:
+    except VENDOR_FAULTS as error:
         raise PluginLoadError(
             f'target "{name}" ({point.value}) cannot be imported: {type(error).__name__}: {error}',
             f"raised at {guilty_line(error)}",

@@ -125,6 +125,8 @@ def answer(plan: Plan, artifact: Path | None, emit_c: Path | None, save_plan: Pa
 def check_writable(path: Path) -> None:
     """Raise :class:`UsageError` now rather than after compiling."""
     folder = path.parent
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}", "it is a folder", f"name a file: {path / 'model.byoc'}")
     if not folder.is_dir():
         raise UsageError(f"cannot write {path}", f"the folder {folder} does not exist", f"mkdir -p {folder}")
     if not os.access(folder, os.W_OK):

@@ -9,7 +9,7 @@ from typing import Any
 
 import tvm
 
-from byoc.codegen import CSource, Match, PyFunc, Reject, RuntimeModule, guilty_line
+from byoc.codegen import VENDOR_FAULTS, CSource, Match, PyFunc, Reject, RuntimeModule, guilty_line
 from byoc.errors import ByocError, CheckError, CompilerError, EmitError
 from byoc.graph import Graph, Value
 from byoc.lower.compile_c import CCompiler
@@ -115,7 +115,7 @@ def _emit_one(
         emitted = target.codegen.emit(view)
     except ByocError:
         raise
-    except Exception as error:
+    except VENDOR_FAULTS as error:
         raise EmitError(
             f'codegen "{target.name}": emit raised {type(error).__name__}: {error}',
             f"at {guilty_line(error)}, for partition {partition.symbol} ({_first_node(view)})",
@@ -145,7 +145,7 @@ def partition_function(function: Any, entry: str, partition: Partition, target: 
     """The view of a partition that `emit` gets.  Raises :class:`CheckError` when `optimize` misbehaves."""
     try:
         optimized = target.codegen.optimize(function)
-    except Exception as error:
+    except VENDOR_FAULTS as error:
         raise CheckError(
             f'codegen "{target.name}": optimize raised {type(error).__name__}: {error}', f"at {guilty_line(error)}"
         ) from error

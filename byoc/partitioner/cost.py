@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from byoc.codegen import Match, Peaks, guilty_line
+from byoc.codegen import VENDOR_FAULTS, Match, Peaks, guilty_line
 from byoc.errors import CheckError
 from byoc.graph import Node
 from byoc.partitioner.measured import MeasuredCosts
@@ -36,7 +36,7 @@ class CostModel:
             return known
         try:
             seconds = target.codegen.cost(match)
-        except Exception as error:
+        except VENDOR_FAULTS as error:
             raise CheckError(
                 f'codegen "{target.name}": cost raised {type(error).__name__}: {error}', f"at {guilty_line(error)}"
             ) from error

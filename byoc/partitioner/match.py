@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from byoc.codegen import Match, Reject, guilty_line
+from byoc.codegen import VENDOR_FAULTS, Match, Reject, guilty_line
 from byoc.errors import CheckError
 from byoc.graph import Graph, Node
 from byoc.partitioner.plan import Verdict
@@ -111,7 +111,7 @@ def _check(target: Target, match: Match) -> Reject | None:
     codegen = target.codegen
     try:
         answer = codegen.check(match)
-    except Exception as error:
+    except VENDOR_FAULTS as error:
         raise CheckError(
             f'codegen "{target.name}": check raised {type(error).__name__}: {error}',
             f'at {guilty_line(error)}, for pattern "{match.pattern}" at {match.root.node or match.root.op}',

@@ -62,6 +62,14 @@ def test_a_check_that_raises_is_named_with_file_and_line(
     assert "raising.py:7 in check" in error
 
 
+@pytest.mark.parametrize("method", ["check", "emit_match"])
+def test_a_plugin_that_exits_is_no_success(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path, method: str
+) -> None:
+    assert compile_with(tmp_path, model, "leaving", f"def {method}(self, m):\n    raise SystemExit(0)\n") == 4
+    assert "raised SystemExit: 0" in told(capsys)
+
+
 def test_a_check_that_returns_nonsense_is_named(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
 ) -> None:
@@ -143,7 +151,8 @@ def test_a_python_prototype_cannot_be_saved(capsys: pytest.CaptureFixture[str], 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("def broken(:\n", "SyntaxError"),
+        ("x = 1\ndef broken(:\n", "raised at plugin.py:2"),
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0\n  why: raised at plugin.py:2"),
         ("import no_such_module_anywhere\n", "no_such_module_anywhere"),
         ("x = 1\n", "registers no codegen"),
         (HEADER + "@register_codegen('host')\nclass A(Codegen):\n    pass\n", 'cannot be called "host"'),

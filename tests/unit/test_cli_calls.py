@@ -66,6 +66,13 @@ def test_an_artifact_into_a_missing_folder_is_refused_before_compiling(
     assert code == 2 and text.startswith(f"[BYOC-100] cannot write {gone}\n  why: the folder {gone.parent} does not")
 
 
+def test_an_artifact_in_the_place_of_a_folder_is_refused_before_compiling(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, text = error_of(capsys, "compile", "m.onnx", "--target", "csource", "-o", str(tmp_path))
+    assert code == 2 and text.endswith(f"why: it is a folder\n  do:  name a file: {tmp_path / 'model.byoc'}\n")
+
+
 def test_running_a_model_instead_of_an_artifact_says_to_compile_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, "run", "m.onnx") == (
         2, '[BYOC-100] m.onnx is a model, not an artifact\n  do:  compile it first: "byoc compile m.onnx"\n',
