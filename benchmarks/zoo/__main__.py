@@ -89,7 +89,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.zoo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--targets", default="csource", help="what byoc runs: dnnl,csource,host,dnnl:precision=bf16")
+    parser.add_argument("--targets", default="dnnl", help="what byoc runs: dnnl,csource,host,dnnl:precision=bf16")
     parser.add_argument("--rivals", default=",".join(FOREIGN), help='what to compare with; "" for nothing')
     parser.add_argument("--models", type=_listed, default=list(MODELS), help="such as resnet50,minilm")
     parser.add_argument("--batch", type=_numbers, default=[1], help="such as 1,8")

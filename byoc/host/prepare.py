@@ -15,8 +15,8 @@ from byoc.host.matmul import matmul_kernel, takes_matmul
 from byoc.lower.outline import used_variables
 from byoc.rewrite.canonical import entry_functions
 from byoc.rewrite.fold_constants import fold_constants
-from byoc.rewrite.layout import cancel_transposes
 from byoc.rewrite.structure import inline_structure
+from byoc.rewrite.transposes import cancel_transposes
 
 
 def prepare_host(module: tvm.IRModule, target: Any) -> tvm.IRModule:

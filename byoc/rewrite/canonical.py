@@ -16,7 +16,9 @@ from byoc.rewrite.fold_constants import fold_constants
 from byoc.rewrite.lift import lift_ops
 from byoc.rewrite.lifts import LIFTS
 from byoc.rewrite.quantised import fold_dequantised, has_quantised, lift_quantised
+from byoc.rewrite.reshapes import merge_reshapes
 from byoc.rewrite.structure import inline_structure
+from byoc.rewrite.transposes import move_transposes
 
 
 def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
@@ -38,8 +40,7 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
         remove_dead,
         partial(_with_integer_ops, entries=entries),
         *(step for lifts in LIFTS for step in (partial(lift_ops, lifts=lifts), remove_dead)),
-        merge_affine,
-        inline_structure,
+        *(step for clean in (move_transposes, merge_reshapes, merge_affine) for step in (clean, inline_structure)),
         remove_dead,
     ):
         module = step(module)

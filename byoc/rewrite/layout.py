@@ -12,8 +12,8 @@ from byoc.importer.origin import keep_origins
 from byoc.partitioner.match import find_matches
 from byoc.partitioner.target import Target
 from byoc.relax_graph import graph_of
-from byoc.rewrite.bindings import rewrite_bindings
 from byoc.rewrite.canonical import canonicalise, entry_functions
+from byoc.rewrite.transposes import cancel_transposes
 
 
 def convert_layouts(module: tvm.IRModule, targets: Sequence[Target], entries: list[str]) -> tvm.IRModule:
@@ -63,35 +63,3 @@ def _convert(module: tvm.IRModule, target: Target, entries: list[str], accepted:
 
     converted = keep_origins(relax.transform.ConvertLayout({}, layout_of))(module)
     return canonicalise(cancel_transposes(converted), entries)
-
-
-def cancel_transposes(module: tvm.IRModule) -> tvm.IRModule:
-    """Remove pairs of `permute_dims` that undo each other, and join those that do not."""
-    return rewrite_bindings(module, lambda _: _Canceller().rewrite)
-
-
-class _Canceller:
-    def __init__(self) -> None:
-        self.permuted: dict[Any, tuple[Any, tuple[int, ...]]] = {}
-
-    def rewrite(self, binding: Any) -> list[Any]:
-        value = binding.value
-        if not isinstance(value, relax.Call) or value.op != tvm.ir.Op.get("relax.permute_dims"):
-            return [binding]
-        source, axes = value.args[0], _axes(value)
-        if source in self.permuted:
-            source, inner = self.permuted[source]
-            axes = tuple(inner[a] for a in axes)
-        self.permuted[binding.var] = (source, axes)
-        if axes == tuple(range(len(axes))):
-            return [relax.VarBinding(binding.var, source)]
-        call = relax.op.permute_dims(source, list(axes))
-        return [
-            relax.VarBinding(binding.var, relax.Call(call.op, call.args, call.attrs, call.ty_args, span=value.span))
-        ]
-
-
-def _axes(call: Any) -> tuple[int, ...]:
-    axes = call.attrs.axes
-    rank = len(call.ty.shape.values) if isinstance(call.ty.shape, relax.ShapeExpr) else int(call.ty.ndim)
-    return tuple(reversed(range(rank))) if axes is None else tuple(int(a) % rank for a in axes)

@@ -225,9 +225,7 @@ def test_the_symbols_in_generated_code_are_the_plans() -> None:
     assert set(defined) == {p.symbol for f in plan.functions for p in f.partitions}
 
 
-def test_what_a_codegen_without_a_file_compiles_is_not_cached(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_codegen_without_a_file_compiles_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a class in a notebook: it may be another one the next time, under the same name."""
     cell = types.ModuleType("cell")
     cell.__file__ = str(tmp_path / "no-such-file.py")

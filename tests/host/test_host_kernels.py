@@ -29,9 +29,7 @@ def check(tmp_path: Path, nodes: list, inputs: dict[str, list], weights: dict[st
         opset_imports=[helper.make_opsetid("", 20)],
         ir_version=9,
     )
-    values = {
-        k: rng.standard_normal([SIZES.get(d, d) for d in shape]).astype("float32") for k, shape in inputs.items()
-    }
+    values = {k: rng.standard_normal([SIZES.get(d, d) for d in shape]).astype("float32") for k, shape in inputs.items()}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (wanted,) = session.run(None, values)
     byoc.compile(model, use_cache=False).save(tmp_path / "m.byoc")
