@@ -66,7 +66,7 @@ def test_a_check_that_raises_is_named_with_file_and_line(
 def test_a_plugin_that_exits_is_no_success(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path, method: str
 ) -> None:
-    assert compile_with(tmp_path, model, "leaving", f"def {method}(self, m):\n    raise SystemExit(0)\n") == 4
+    assert compile_with(tmp_path, model, f"leaving_{method}", f"def {method}(self, m):\n    raise SystemExit(0)\n") == 4
     assert "raised SystemExit: 0" in told(capsys)
 
 
