@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "conformance": ("byoc.cli.conformance", "Examine a codegen with cases of every op and pattern."),
     "verify": ("byoc.cli.verify", "Hold every partition against the host."),
     "profile": ("byoc.cli.profile", "Say where the time of a run goes."),
+    "new-codegen": ("byoc.cli.new_codegen", "Write a package to start a codegen from."),
     "inspect": ("byoc.cli.inspect", "Show what an artifact holds, without loading its code."),
     "targets": ("byoc.cli.targets", "List the codegens that are installed, and their options."),
 }
