@@ -17,6 +17,8 @@ _HOMES = {
     "Verdict": "byoc.partitioner.plan",
     "quantize": "byoc.quant",
     "QuantizedModel": "byoc.quant",
+    "quantize_dynamic": "byoc.quant",
+    "DynamicModel": "byoc.quant",
     "requantise": "byoc.quant.fixed_point",
     # running
     "load": "byoc.runtime",

@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("byoc.cli.verify", "Hold every partition against the host."),
     "profile": ("byoc.cli.profile", "Say where the time of a run goes."),
     "new-codegen": ("byoc.cli.new_codegen", "Write a package to start a codegen from."),
+    "quantize": ("byoc.cli.quantize", "Quantise a float ONNX model after training."),
     "inspect": ("byoc.cli.inspect", "Show what an artifact holds, without loading its code."),
     "targets": ("byoc.cli.targets", "List the codegens that are installed, and their options."),
 }

@@ -96,7 +96,7 @@ def find_layers(graph: FloatGraph, keep: Sequence[str] = ()) -> Layers:
 
     Raises :class:`UsageError` for an entry of `keep` that names nothing.
     """
-    reasons = _kept(graph, keep)
+    reasons = kept_nodes(graph, keep)
     candidates = _candidates(graph, reasons)
     candidates = _connected(graph, candidates, reasons)
     inside = {node.name for layer in candidates for node in layer.nodes}
@@ -111,7 +111,8 @@ def find_layers(graph: FloatGraph, keep: Sequence[str] = ()) -> Layers:
     return found
 
 
-def _kept(graph: FloatGraph, keep: Sequence[str]) -> dict[str, str]:
+def kept_nodes(graph: FloatGraph, keep: Sequence[str]) -> dict[str, str]:
+    """The nodes that `keep` names, each with the reason that it gives.  Raises :class:`UsageError`."""
     reasons: dict[str, str] = {}
     names = [node.name for node in graph.nodes]
     types = {node.op_type for node in graph.nodes}

@@ -14,6 +14,7 @@ from byoc.quant.fold_affine import fold_affine
 from byoc.quant.layers import find_layers
 from byoc.quant.qdq import quantised_weights, write_qdq
 from byoc.quant.result import QuantizedModel
+from byoc.quant.sensitivity import keep_until
 from byoc.quant.settings import Settings
 
 
@@ -28,6 +29,7 @@ def quantize(
     progressive: bool = Settings.progressive,
     multiplier_bits: int = Settings.multiplier_bits,
     keep: Sequence[str] = (),
+    auto_keep: float | None = None,
     progress: Progress | None = None,
 ) -> QuantizedModel:
     """Quantise a float ONNX model after training; one batch of inputs is enough.
@@ -37,6 +39,8 @@ def quantize(
     model: path of an ONNX file, its bytes, or a ``ModelProto``.
     calibrate: an ``.npz`` file or a folder of them, arrays by input name, or an iterable of such mappings.
     method, per_channel, bits, power_of_two, progressive, multiplier_bits, keep: see :class:`byoc.quant.Settings`.
+    auto_keep: leave layers in float, the most costly first, until int8 and float disagree (in the largest output, or
+        for a single output in its relative error) on at most so many percent of the calibration data.
 
     Raises
     ------
@@ -60,4 +64,5 @@ def quantize(
     weights = quantised_weights(graph, layers, ranges, settings)
     notes += [note for w in weights.values() for note in w.notes]
     proto = write_qdq(graph, layers, ranges, weights, settings)
-    return QuantizedModel(proto, graph, layers, ranges, weights, settings, tuple(runs), tuple(notes))
+    quantised = QuantizedModel(proto, graph, layers, ranges, weights, settings, tuple(runs), tuple(notes))
+    return quantised if auto_keep is None else keep_until(quantised, auto_keep, progress)

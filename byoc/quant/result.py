@@ -7,17 +7,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
-from byoc.quant.calibrate import Range
+from byoc.quant.calibrate import Progress, Range
 from byoc.quant.fixed_point import fixed_point
 from byoc.quant.float_graph import FloatGraph
 from byoc.quant.layers import Layer, Layers
 from byoc.quant.settings import Settings
 from byoc.quant.weights import QuantisedWeights
+
+if TYPE_CHECKING:
+    from byoc.quant.report import Report
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,19 @@ class QuantizedModel:
     def save(self, path: str | Path) -> None:
         """Write the model to `path`, and its integer parameters beside it as ``<stem>.quant.json``."""
         path = Path(path)
-        _write(path, self.proto.SerializeToString(deterministic=True))
-        _write(parameter_file(path), (json.dumps(self.parameters(), indent=1) + "\n").encode())
+        write_whole(path, self.proto.SerializeToString(deterministic=True))
+        write_whole(parameter_file(path), (json.dumps(self.parameters(), indent=1) + "\n").encode())
+
+    def report(self, *, measure: bool = False, progress: Progress | None = None) -> Report:
+        """What the quantisation did to each layer.
+
+        With `measure` the model runs once more for each layer with weights, to see what keeping that one in float
+        would gain.
+        """
+        from byoc.quant.report import make_report
+        from byoc.quant.sensitivity import costs
+
+        return make_report(self, costs(self, progress) if measure else ())
 
     def parameters(self) -> dict[str, Any]:
         """The content of ``quant.json``: tensors with their steps, layers with integer multipliers and shifts."""
@@ -108,7 +122,8 @@ def parameter_file(path: Path) -> Path:
     return path.with_name(f"{path.stem}.quant.json")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write the whole file or nothing."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_bytes(content)

@@ -106,7 +106,14 @@ def _emit_average(m: Match) -> str:
     )
 
 
+def _emit_dynamic(m: Match) -> str:
+    integers, scale, zero = m.outs
+    m.helper(c_helper("dynamic_quantize"))
+    return f"csource_dynamic_quantize({m['x']}, {m['x'].size}, {integers}, {scale}, {zero});"
+
+
 KERNELS = (
+    Kernel({"dynamic_quantize": op("byoc.dynamic_quantize")("x")}, _check_rank, _emit_dynamic),
     Kernel({"qlinear_add": op("byoc.qlinear_add")("a", "b")}, _check_rank, _emit_add),
     Kernel({"requantize": op("byoc.requantize")("x")}, _check_rank, _emit_requantize),
     Kernel({"qlinear_mean": op("byoc.qlinear_mean")("x")}, _check_mean, _emit_mean),

@@ -203,19 +203,23 @@ def _transposed(view: NodeView, index: int, transpose: int) -> relax.Expr:
     )
 
 
-@lowers("MatMulInteger")
-def _integer_product(view: NodeView) -> Value:
-    operands = []
-    for index, zero in ((0, 2), (1, 3)):
-        operand = view.emit(op.astype(view.tensor(index), "int32"))
-        if view.has(zero):
-            point = view.emit(op.astype(view.tensor(zero), "int32"))
-            shape = view.shape(zero)
-            if len(shape) == 1 and index == 0:  # one per row; one per column broadcasts as it is
-                point = view.emit(op.reshape(point, shape_expr([*shape, 1])))
-            operand = view.emit(op.subtract(operand, point))
-        operands.append(operand)
-    return op.matmul(*operands, out_dtype="int32")
+def integer_operand(view: NodeView, index: int, zero: int) -> relax.Expr:
+    """Input `index` less the zero point at input `zero`, as int32; one for each row is one for each column of rows."""
+    operand = view.emit(op.astype(view.tensor(index), "int32"))
+    if not view.has(zero):
+        return operand
+    point = view.emit(op.astype(view.tensor(zero), "int32"))
+    shape = view.shape(zero)
+    if len(shape) == 1 and shape != [1] and index == 0:  # one per row; one per column broadcasts as it is
+        point = view.emit(op.reshape(point, shape_expr([*shape, 1])))
+    elif len(shape) == 1 and view.rank(index) > 2:  # one per channel of the result
+        point = view.emit(op.reshape(point, shape_expr([*shape, *[1] * (view.rank(index) - 1)])))
+    return view.emit(op.subtract(operand, point))
+
+
+def integer_product(view: NodeView) -> Value:
+    """A product of integers with zero points of any form, as int32."""
+    return op.matmul(integer_operand(view, 0, 2), integer_operand(view, 1, 3), out_dtype="int32")
 
 
 @lowers("MaxPool", "AveragePool")

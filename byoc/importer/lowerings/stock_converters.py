@@ -9,7 +9,6 @@ from byoc.importer.table import Results, lowers
 _AS_THEY_ARE = (
     "Compress",
     "DequantizeLinear",
-    "DynamicQuantizeLinear",
     "GridSample",
     "MaxRoiPool",
     "QuantizeLinear",
