@@ -61,12 +61,17 @@ class Peaks:
     bandwidth: bytes per second between the target and its memory.
     link_bandwidth: bytes per second between the host and the target.
     call_overhead: seconds that one call of a partition costs.
+    families: floating-point operations per second of one family of ops, where it differs from `flops`; see
+        :data:`byoc.partitioner.work.FAMILIES`.
+    op_overhead: seconds that every composite takes, however little it does.
     """
 
     flops: float = 1e11
     bandwidth: float = 2e10
     link_bandwidth: float = 2e10
     call_overhead: float = 2e-6
+    families: Mapping[str, float] = field(default_factory=dict)
+    op_overhead: float = 0.0
 
 
 class Match:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from byoc.codegen import VENDOR_FAULTS, Match, Peaks, guilty_line
@@ -9,7 +10,7 @@ from byoc.errors import CheckError
 from byoc.graph import Node
 from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.target import Target
-from byoc.partitioner.work import bytes_of, flops_of, value_bytes
+from byoc.partitioner.work import bytes_of, family_of, flops_of, value_bytes
 
 HOST_PEAKS = Peaks(flops=2e10, bandwidth=1e10, link_bandwidth=float("inf"), call_overhead=5e-7)
 
@@ -49,15 +50,23 @@ class CostModel:
     def _match_roofline(self, target: Target, match: Match) -> float:
         """One composite reads its inputs and writes its results once; what stays inside costs no traffic."""
         peaks = target.codegen.peaks
-        flops = sum(flops_of(n, self.nominal_dim) for n in match.nodes)
+        if len(match.nodes) == 1 and bytes_of(match.root, self.nominal_dim) == 0:
+            return 0.0
         traffic = sum(value_bytes(v, self.nominal_dim) for v in (*match.inputs, *match.outs))
-        if bytes_of(match.root, self.nominal_dim) == 0 and len(match.nodes) == 1:
-            traffic = 0
-        return max(flops / peaks.flops, traffic / peaks.bandwidth)
+        return peaks.op_overhead + max(self._compute(match.nodes, peaks), traffic / peaks.bandwidth)
 
     def _roofline(self, node: Node, peaks: Peaks) -> float:
-        flops, traffic = flops_of(node, self.nominal_dim), bytes_of(node, self.nominal_dim)
-        return max(flops / peaks.flops, traffic / peaks.bandwidth)
+        traffic = bytes_of(node, self.nominal_dim)
+        if traffic == 0:
+            return 0.0
+        return peaks.op_overhead + max(self._compute((node,), peaks), traffic / peaks.bandwidth)
+
+    def _compute(self, nodes: Sequence[Node], peaks: Peaks) -> float:
+        """Seconds of arithmetic: the heaviest op at the rate of its family, what is fused with it at the best one."""
+        flops = [flops_of(n, self.nominal_dim) for n in nodes]
+        heaviest = max(range(len(nodes)), key=flops.__getitem__)
+        rate = peaks.families.get(family_of(nodes[heaviest]), peaks.flops)
+        return flops[heaviest] / rate + (sum(flops) - flops[heaviest]) / peaks.flops
 
     def transfer(self, a: Peaks, b: Peaks, nbytes: int) -> float:
         """Seconds to hand `nbytes` from one owner to another, with half a call's overhead for the edge."""

@@ -20,6 +20,43 @@ _TRANSCENDENTAL = frozenset(
 _PER_ELEMENT = {"nn.softmax": 10, "nn.log_softmax": 10, "nn.layer_norm": 8, "nn.batch_norm": 4, "nn.rms_norm": 6,
                 "nn.instance_norm": 8, "nn.group_norm": 8, "image.resize2d": 8}  # fmt: skip
 
+_ROWS = frozenset({"nn.softmax", "nn.log_softmax", "sum", "mean", "max", "min", "prod", "variance", "argmax", "argmin"})
+
+FAMILIES = (
+    "convolution 3x3", "convolution 1x1", "convolution", "depthwise", "product", "pooling", "rows", "elementary",
+    "arithmetic", "movement",
+)  # fmt: skip
+"""Families of ops that a target does at a rate of its own.  ``convolution 3x3`` has neither stride nor dilation;
+``rows`` are softmax, normalisations and reductions; ``elementary`` functions are exp, erf and their like."""
+
+
+def family_of(node: Node) -> str:
+    """The one of :data:`FAMILIES` that an op belongs to."""
+    if node.op in _NO_FLOPS or node.op.startswith("("):
+        return "movement"
+    if node.op.startswith("nn.conv"):
+        return _convolution_family(node)
+    if node.op in ("matmul", "nn.linear") or node.op.startswith("nn.attention"):
+        return "product"
+    if "pool" in node.op:
+        return "pooling"
+    if node.op in _ROWS or node.op.endswith("_norm"):
+        return "rows"
+    return "elementary" if node.op in _TRANSCENDENTAL else "arithmetic"
+
+
+def _convolution_family(node: Node) -> str:
+    weight = node.inputs[1].shape if len(node.inputs) > 1 else None
+    if weight is None or "transpose" in node.op:
+        return "convolution"
+    if int(node.attrs.get("groups", 1)) > 1 and weight[1] == 1:
+        return "depthwise"
+    plain = all(v == 1 for name in ("strides", "dilation") for v in node.attrs.get(name, ()))
+    taps = tuple(weight[2:])
+    if all(t == 1 for t in taps):
+        return "convolution 1x1"
+    return "convolution 3x3" if plain and taps == (3, 3) and node.attrs.get("groups", 1) == 1 else "convolution"
+
 
 def dims(value: Value, nominal: int) -> list[int]:
     """The shape with symbolic dimensions counted as `nominal`."""
