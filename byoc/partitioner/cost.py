@@ -12,7 +12,24 @@ from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.target import Target
 from byoc.partitioner.work import bytes_of, family_of, flops_of, value_bytes
 
-HOST_PEAKS = Peaks(flops=2e10, bandwidth=1e10, link_bandwidth=float("inf"), call_overhead=5e-7)
+# By benchmarks/calibrate.py: two cores with AVX-512.
+HOST_PEAKS = Peaks(
+    flops=2e10,
+    bandwidth=1.5e10,
+    link_bandwidth=float("inf"),
+    call_overhead=5e-7,
+    families={
+        "convolution 3x3": 2e11,
+        "convolution 1x1": 2e11,
+        "convolution": 2e11,
+        "depthwise": 9e9,
+        "product": 1e11,
+        "pooling": 3e10,
+        "rows": 3e9,
+        "elementary": 2e9,
+        "arithmetic": 2e9,
+    },
+)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,25 @@ class CSourceCodegen(Codegen):
             ("on", "off"),
         ),
     }
-    peaks: ClassVar[Peaks] = Peaks(flops=1.5e11, bandwidth=1.5e10, link_bandwidth=float("inf"), call_overhead=5e-7)
+    # Measured by benchmarks/calibrate.py: two cores with AVX-512.
+    peaks: ClassVar[Peaks] = Peaks(
+        flops=4e11,
+        bandwidth=5e10,
+        link_bandwidth=float("inf"),
+        call_overhead=5e-7,
+        op_overhead=1e-6,
+        families={
+            "convolution 3x3": 3e11,
+            "convolution 1x1": 3.2e11,
+            "convolution": 2.8e11,
+            "depthwise": 4.5e10,
+            "product": 3.7e11,
+            "pooling": 1e10,
+            "rows": 2e10,
+            "elementary": 2.5e10,
+            "arithmetic": 1.5e10,
+        },
+    )
 
     def check(self, m: Match) -> Any:
         return KERNELS[m.pattern].check(m)

@@ -169,6 +169,14 @@ def _emit_direct(m: Match, out: Value, geometry: Geometry) -> str:
     )
 
 
+def _cost(m: Match) -> float | None:
+    """Seconds of a convolution done by Winograd's filtering, or ``None``: the others go by the roofline."""
+    out = anchor_of(m, OPS)
+    assert out.producer is not None
+    geometry, weight = geometry_of(out), out.producer.inputs[1]
+    return winograd.seconds(geometry) if _is_float(out) and winograd.pays(m, geometry, weight) else None
+
+
 _ANCHOR = op(OPS[0])("x", "w") | op(OPS[1])("x", "w") | op(OPS[2])("x", "w")
 
-KERNELS = (Kernel(fused("conv", _ANCHOR), _check, _emit),)
+KERNELS = (Kernel(fused("conv", _ANCHOR), _check, _emit, _cost),)

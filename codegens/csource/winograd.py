@@ -14,6 +14,9 @@ PRODUCTS = 16
 _BAND_BYTES = 2**20
 _FEWEST_CHANNELS = 32
 _FEWEST_PIXELS = 128
+_MANY_CHANNELS = 64
+# Operations per second of the sums that are saved too, by benchmarks/calibrate.py, and seconds of three parallel loops.
+_RATE, _RATE_OF_FEW, _OVERHEAD = 5.5e11, 4.2e11, 4e-6
 _TO_PRODUCTS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 
 
@@ -30,6 +33,14 @@ def pays(m: Match, geometry: Geometry, weight: Value) -> bool:
         and isinstance(size, int)
         and size >= _FEWEST_PIXELS
     )
+
+
+def seconds(geometry: Geometry) -> float:
+    """An estimate for an image of static size; `pays` holds."""
+    batch = geometry.batch if isinstance(geometry.batch, int) else 1
+    sums = batch * geometry.pixels * geometry.out_channels * geometry.taps
+    few = min(geometry.in_channels, geometry.out_channels) < _MANY_CHANNELS
+    return _OVERHEAD + 2 * sums / (_RATE_OF_FEW if few else _RATE)
 
 
 def call(floats: Floats, geometry: Geometry, x: Value, weight: Value, isa: Isa) -> str:

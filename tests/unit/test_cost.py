@@ -1,0 +1,62 @@
+"""The cost model: families of ops, and the roofline of a target that has a rate for each."""
+
+from __future__ import annotations
+
+import pytest
+
+from byoc.codegen import Match, Peaks
+from byoc.graph import Node, Value
+from byoc.partitioner.cost import CostModel
+from byoc.partitioner.work import FAMILIES, family_of
+from tests.unit.dags import target
+
+
+def node(op: str, shapes: list[tuple[int, ...]], out: tuple[int, ...], **attrs: object) -> Node:
+    made = Node(0, op, tuple(Value(f"v{i}", "float32", s) for i, s in enumerate(shapes)), read_attrs=lambda: attrs)
+    made.outputs = (Value("y", "float32", out, producer=made),)
+    return made
+
+
+def convolution(weight: tuple[int, ...], groups: int = 1, stride: int = 1) -> Node:
+    attrs = {"groups": groups, "strides": (stride, stride), "dilation": (1, 1), "kernel_layout": "OIHW"}
+    return node("nn.conv2d", [(1, weight[1] * groups, 8, 8), weight], (1, weight[0], 8, 8), **attrs)
+
+
+@pytest.mark.parametrize(
+    ("made", "family"),
+    [
+        (convolution((4, 4, 3, 3)), "convolution 3x3"),
+        (convolution((4, 4, 3, 3), stride=2), "convolution"),
+        (convolution((4, 2, 3, 3), groups=2), "convolution"),
+        (convolution((4, 4, 1, 1), stride=2), "convolution 1x1"),
+        (convolution((4, 1, 3, 3), groups=4), "depthwise"),
+        (node("matmul", [(2, 3), (3, 4)], (2, 4)), "product"),
+        (node("nn.max_pool2d", [(1, 2, 4, 4)], (1, 2, 2, 2)), "pooling"),
+        (node("nn.layer_norm", [(2, 3), (3,), (3,)], (2, 3)), "rows"),
+        (node("erf", [(2, 3)], (2, 3)), "elementary"),
+        (node("add", [(2, 3), (2, 3)], (2, 3)), "arithmetic"),
+        (node("concat", [(2, 3), (2, 3)], (4, 3)), "movement"),
+    ],
+)
+def test_every_op_has_a_family(made: Node, family: str) -> None:
+    assert family_of(made) == family
+    assert family in FAMILIES
+
+
+def seconds(made: Node, peaks: Peaks) -> float:
+    return CostModel(1).on_target(target("acc", [made.op], peaks=peaks), Match("p", (made,), {}, {}))
+
+
+def test_a_family_has_its_own_rate_and_others_the_general_one() -> None:
+    peaks = Peaks(flops=1e3, bandwidth=1e12, families={"product": 1e6})
+    assert seconds(node("matmul", [(10, 5), (5, 10)], (10, 10)), peaks) == pytest.approx(1000 / 1e6)
+    assert seconds(node("add", [(10,), (10,)], (10,)), peaks) == pytest.approx(10 / 1e3)
+
+
+def test_memory_bounds_what_has_little_to_compute_and_every_composite_has_its_overhead() -> None:
+    peaks = Peaks(flops=1e12, bandwidth=120.0, op_overhead=3.0)
+    assert seconds(node("add", [(10,), (10,)], (10,)), peaks) == pytest.approx(3.0 + 3 * 40 / 120)
+
+
+def test_what_moves_nothing_costs_nothing() -> None:
+    assert seconds(node("reshape", [(2, 3)], (6,)), Peaks(op_overhead=1.0)) == 0.0
