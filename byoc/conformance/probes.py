@@ -13,7 +13,7 @@ from byoc.conformance.build import expected, inputs_of
 from byoc.conformance.case import Case
 from byoc.conformance.compare import disagreement
 from byoc.conformance.guard import FencedCalls
-from byoc.runtime import Session
+from byoc.runtime import Session, aligned_copy
 
 _THREADS, _SECONDS = 4, 1.0
 Arrays = Mapping[str, np.ndarray]
@@ -59,7 +59,8 @@ class _Trial:
         self, sizes: Mapping[str, int], seed: int, prepare: Callable[[Any], Arrays] | None = None
     ) -> list[np.ndarray]:
         """Run on seeded values and compare; returns the results."""
-        arrays: Arrays = inputs_of(self.case, sizes, seed)
+        # Aligned: of an input that is not, the session passes on a copy, and who writes into that is not seen.
+        arrays: Arrays = {n: aligned_copy(array) for n, array in inputs_of(self.case, sizes, seed).items()}
         if prepare is not None:
             arrays = prepare(arrays)
         kept = {name: array.copy() for name, array in arrays.items()}
