@@ -21,7 +21,7 @@ def fuse(ops: Sequence[Op], outputs: Sequence[Tensor]) -> tuple[Op, ...]:
     fused: list[Op | None] = []
     made_by: dict[int, int] = {}
     for op in ops:
-        for tensor in _absorbable(op, made_by):
+        for tensor in _absorbable(op, made_by, fused):
             producer = fused[made_by[id(tensor)]] if id(tensor) in made_by else None
             merged = _merged(producer, op, tensor) if producer is not None and uses[id(tensor)] == 1 else None
             if merged is not None:
@@ -34,13 +34,19 @@ def fuse(ops: Sequence[Op], outputs: Sequence[Tensor]) -> tuple[Op, ...]:
     return tuple(op for op in fused if op is not None)
 
 
-def _absorbable(op: Op, made_by: dict[int, int]) -> list[Tensor]:
-    """Operands whose producer may take the op over, the one computed last first."""
+def _absorbable(op: Op, made_by: dict[int, int], fused: Sequence[Op | None]) -> list[Tensor]:
+    """Operands whose producer may take the op over: products first, then the one computed last."""
     if op.kind == "eltwise":
         return [op.inputs[0]]
     if op.kind != "binary" or op.post_ops:
         return []
-    ordered = sorted(op.inputs[:2], key=lambda t: -made_by.get(id(t), -1))
+
+    def rank(tensor: Tensor) -> tuple[bool, int]:
+        place = made_by.get(id(tensor), -1)
+        producer = fused[place] if place >= 0 else None
+        return producer is not None and producer.kind in _WITH_BIAS, place
+
+    ordered = sorted(op.inputs[:2], key=rank, reverse=True)
     return ordered if op.algorithm in ("binary_add", "binary_mul", "binary_max", "binary_min") else [op.inputs[0]]
 
 

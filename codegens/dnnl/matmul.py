@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from byoc_codegens.dnnl.family import Kernel, Translation
@@ -32,11 +31,6 @@ def _matmul(m: Match, to: Translation) -> Tensor:
     if b.rank == 1:
         b = to.reshape(b, (b.shape[0], 1))
     columns = b.shape[-1]
-    if b.rank == 2 and a.rank > 2:
-        # One product of all rows.
-        rows: Any = math.prod(a.shape[:-1][1:], start=a.shape[0])
-        product = to.add("matmul", [to.reshape(a, (rows, a.shape[-1])), b], (rows, columns))
-        return to.reshape(product, shape)
     batch = _broadcast(a.shape[:-2], b.shape[:-2])
     product = to.add("matmul", [a, b], (*batch, a.shape[-2], columns))
     return product if product.shape == shape else to.reshape(product, shape)

@@ -82,6 +82,8 @@ def _check_slice(m: Match) -> Any:
             return reject("slices of an axis of unknown size begin at its beginning", at=x)
         if isinstance(out, int) and isinstance(size, int) and first + (out - 1) * step >= size:
             return reject("reaches beyond the end", at=x)
+        if isinstance(out, int) and isinstance(size, int) and step > 1 and out * step > size:
+            return reject("steps must divide what is sliced", at=x)
         if isinstance(size, int) != isinstance(out, int):
             return reject("the end of the slice is not known", at=x)
         if not isinstance(size, int) and size != out:

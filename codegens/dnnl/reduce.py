@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from byoc_codegens.dnnl.convolution import _spread, padding_of
 from byoc_codegens.dnnl.family import Kernel, Translation, ints
 from byoc_codegens.dnnl.program import Tensor
@@ -104,9 +105,29 @@ def _reduction(m: Match, to: Translation) -> Tensor:
         reduced = global_pool(x, "pool_average" if m.root.op == "mean" else "pool_max", to)
     elif kept == x.shape:
         reduced = x
+    elif m.root.op in ("sum", "mean") and _is_one_block(x, axes):
+        reduced = _sum_by_product(x, axes, m.root.op == "mean", to)
     else:
         reduced = to.add("reduction", [x], kept, algorithm=f"reduction_{m.root.op}")
     return to.reshape(reduced, m.out.shape)
+
+
+def _is_one_block(x: Tensor, axes: tuple[int, ...]) -> bool:
+    return axes == tuple(range(axes[0], axes[-1] + 1)) and all(isinstance(x.shape[a], int) for a in axes)
+
+
+def _sum_by_product(x: Tensor, axes: tuple[int, ...], mean: bool, to: Translation) -> Tensor:
+    """A product with a row or column of equal numbers: oneDNN's reduction of 3.2 is a plain loop on one thread."""
+    outer, inner = x.shape[: axes[0]], x.shape[axes[-1] + 1 :]
+    count = math.prod(int(x.shape[a]) for a in axes)
+    number = np.float32(1 / count if mean else 1)
+    rows: Any = math.prod(outer, start=1)
+    columns: Any = math.prod(inner, start=1)
+    if isinstance(columns, int) and columns == 1:
+        ones = Tensor("float32", (count, 1), np.full((count, 1), number))
+        return to.add("matmul", [to.reshape(x, (rows, count)), ones], (rows, 1))
+    ones = Tensor("float32", (1, 1, count), np.full((1, 1, count), number))
+    return to.add("matmul", [ones, to.reshape(x, (rows, count, columns))], (rows, 1, columns))
 
 
 def _softmax(m: Match, to: Translation) -> Tensor:

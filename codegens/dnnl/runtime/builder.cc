@@ -144,8 +144,8 @@ void Builder::AddCopy(const Value& from, const Value& to) {
 
 void Builder::AddFill(const Value& value) { schedule_.steps.push_back({{}, {{DNNL_ARG_DST, value}}, "fill"}); }
 
-bool Builder::MayOverwrite(int tensor, const Arguments& operands) const {
-  int buffer = values_[tensor].buffer;
+/* Whether nothing needs the buffer's content any more once the current op has added to it. */
+bool Builder::MayOverwrite(int buffer, const Arguments& operands) const {
   if (schedule_.buffers[buffer].home != Home::kArena) return false;
   for (const auto& [argument, value] : operands)
     if (value.buffer == buffer) return false;
@@ -157,27 +157,36 @@ bool Builder::MayOverwrite(int tensor, const Arguments& operands) const {
   return true;
 }
 
-Builder::Epilogue Builder::EpilogueOf(const Op& op, const Arguments& operands) {
+/* The second operand of a binary post-op, of the rank of the result (`shape`), which stands for the tensor `whole`. */
+Value Builder::PostOperand(const PostOp& post_op, const memory::dims& whole, const memory::dims& shape) {
+  Value operand = Computed(post_op.input);
+  memory::dims own = operand.desc.get_dims();
+  if (own == whole) return Reshaped(operand, shape);
+  while (own.size() > shape.size()) own.erase(own.begin());
+  own.insert(own.begin(), shape.size() - own.size(), 1);
+  return Reshaped(operand, own);
+}
+
+Builder::Epilogue Builder::EpilogueOf(const Op& op, const Arguments& operands, const memory::dims& shape) {
   Epilogue result;
   dnnl::post_ops post_ops;
-  int rank = static_cast<int>(Shape(op.outputs[0]).size());
+  memory::dims whole = Shape(op.outputs[0]);
   for (const PostOp& post_op : op.post_ops) {
     if (post_op.kind == "eltwise") {
       post_ops.append_eltwise(AlgorithmOf(post_op.algorithm), post_op.alpha, post_op.beta);
       continue;
     }
-    if (post_op.kind == "sum" && result.sum < 0 && MayOverwrite(post_op.input, operands)) {
+    Value operand = PostOperand(post_op, whole, shape);
+    bool in_place = post_op.kind == "sum" && result.sum.buffer < 0 && MayOverwrite(operand.buffer, operands);
+    if (in_place) {
       post_ops.append_sum(1.f);
-      result.sum = post_op.input;
+      result.sum = operand;
       continue;
     }
-    Value operand = Computed(post_op.input);
-    memory::dims shape = operand.desc.get_dims();
-    shape.insert(shape.begin(), rank - shape.size(), 1);
-    operand = Reshaped(operand, shape);
     int argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(post_ops.len()) | DNNL_ARG_SRC_1;
     post_ops.append_binary(AlgorithmOf(post_op.kind == "sum" ? "binary_add" : post_op.algorithm),
-                           memory::desc(shape, operand.desc.get_data_type(), memory::format_tag::any));
+                           memory::desc(operand.desc.get_dims(), operand.desc.get_data_type(),
+                                        memory::format_tag::any));
     result.operands.push_back({argument, operand});
   }
   result.attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -194,8 +203,8 @@ void Builder::ForgetCopies(int buffer) {
 /* Where the result goes.  With a sum it is the memory of the tensor added, once that has the result's layout. */
 Value Builder::Result(const Epilogue& epilogue, const Make& make, Descriptor* descriptor) {
   memory::desc layout = descriptor->query_md(dnnl::query::exec_arg_md, DNNL_ARG_DST);
-  if (epilogue.sum < 0) return New(layout);
-  const Value added = values_[epilogue.sum];
+  const Value& added = epilogue.sum;
+  if (added.buffer < 0) return New(layout);
   ForgetCopies(added.buffer);
   if (added.desc == layout) return added;
   Descriptor alternative = make(added.desc, epilogue.attributes);
@@ -210,20 +219,21 @@ Value Builder::Result(const Epilogue& epilogue, const Make& make, Descriptor* de
 
 /* Images are kept with their channels last, in which oneDNN's best primitives work, unless a primitive would become
  * another one by it. */
-Descriptor Builder::Preferred(const Op& op, const Epilogue& epilogue, const Make& make) const {
-  memory::desc any = Any(op.outputs[0]);
+Descriptor Builder::Preferred(const Op& op, const memory::desc& any, const Epilogue& epilogue,
+                              const Make& make) const {
   Descriptor chosen = make(any, epilogue.attributes);
   bool is_image = op.kind == "convolution" || op.kind == "deconvolution";
   if (!chosen || !is_image) return chosen;
-  memory::desc channels_last = ChannelsLastDesc(any.get_dims(), any.get_data_type());
-  Descriptor alternative = make(channels_last, epilogue.attributes);
+  Descriptor alternative = make(ChannelsLastDesc(any.get_dims(), any.get_data_type()), epilogue.attributes);
   bool same = alternative && std::string(alternative.impl_info_str()) == chosen.impl_info_str();
   return same ? alternative : chosen;
 }
 
-bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make) {
-  Epilogue epilogue = EpilogueOf(op, operands);
-  Descriptor descriptor = Preferred(op, epilogue, make);
+bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make, const memory::dims& rows) {
+  memory::dims whole = Shape(op.outputs[0]), shape = rows.empty() ? whole : rows;
+  Epilogue epilogue = EpilogueOf(op, operands, shape);
+  memory::desc any(shape, Type(op.outputs[0]), memory::format_tag::any);
+  Descriptor descriptor = Preferred(op, any, epilogue, make);
   if (!descriptor) return false;
   Value result = Result(epilogue, make, &descriptor);
   Step step{dnnl::primitive(descriptor.get()), {}, op.kind + " " + op.name + " " + descriptor.impl_info_str()};
@@ -235,7 +245,7 @@ bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make) {
   memory::desc scratchpad = descriptor.query_md(dnnl::query::scratchpad_md);
   if (scratchpad.get_size() > 0) step.arguments.push_back({DNNL_ARG_SCRATCHPAD, New(scratchpad)});
   schedule_.steps.push_back(std::move(step));
-  values_[op.outputs[0]] = result;
+  values_[op.outputs[0]] = Reshaped(result, whole);
   return true;
 }
 

@@ -40,19 +40,21 @@ class Builder {
   void AddCopy(const Value& from, const Value& to);
   void AddFill(const Value& value);
 
-  /* Append an op's primitive with its post-ops: operands come in the layouts that the primitive wants. */
-  bool Emit(const Op& op, const Arguments& operands, const Make& make);
+  /* Append an op's primitive with its post-ops: operands come in the layouts that the primitive wants.  `rows` is the
+   * result's shape as a matrix, where the primitive computes one in place of a tensor of more dimensions. */
+  bool Emit(const Op& op, const Arguments& operands, const Make& make, const memory::dims& rows = {});
 
  private:
   struct Epilogue {
     primitive_attr attributes;
     Arguments operands;
-    int sum = -1;  // tensor that the result is added to, in its memory
+    Value sum;  // what the result is added to, in its memory; no buffer where there is none
   };
-  Epilogue EpilogueOf(const Op& op, const Arguments& operands);
-  bool MayOverwrite(int tensor, const Arguments& operands) const;
+  Epilogue EpilogueOf(const Op& op, const Arguments& operands, const memory::dims& shape);
+  Value PostOperand(const PostOp& post_op, const memory::dims& whole, const memory::dims& shape);
+  bool MayOverwrite(int buffer, const Arguments& operands) const;
   void ForgetCopies(int buffer);
-  Descriptor Preferred(const Op& op, const Epilogue& epilogue, const Make& make) const;
+  Descriptor Preferred(const Op& op, const memory::desc& any, const Epilogue& epilogue, const Make& make) const;
   Value Result(const Epilogue& epilogue, const Make& make, Descriptor* descriptor);
   void Deliver(size_t output);
 
