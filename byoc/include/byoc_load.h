@@ -144,6 +144,7 @@ inline void PreparePool(int threads) {
   int wanted = std::max<int>(threads, std::thread::hardware_concurrency());
   const char* present = std::getenv("TVM_NUM_THREADS");
   ::setenv("TVM_BIND_THREADS", "0", 0);
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "2000", 0);  // as byoc.runtime.threads
   if (present == nullptr || std::atoi(present) < wanted) ::setenv("TVM_NUM_THREADS", std::to_string(wanted).c_str(), 1);
 }
 

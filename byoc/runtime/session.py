@@ -72,6 +72,7 @@ class Session:
         }
         self._python = PythonFailures(artifact.python_functions)
         self._library: Module | None = load_library(artifact.library)
+        use_threads(self._threads)  # partitions that prepare themselves when bound go by it
         self._bind_constants(self._library)
         self._pool = MachinePool(self._new_machine)
         self._instrument: Instrument | None = None

@@ -3,6 +3,10 @@
 TVM keeps one pool of threads per calling thread and fixes its size at that thread's first parallel loop, to half the
 processors on x86; it also binds threads, the caller's own included, to single processors.  Here the pool is as large
 as it may ever have to be, nothing is bound, and each run uses as many threads of it as its session was told.
+
+Vendors' libraries may bring OpenMP's pool as well.  GNU's spins for milliseconds between two parallel regions, which
+takes the processor from TVM's pool and from everybody else's work; here it spins for tens of microseconds, as long as
+the gaps within one partition, then sleeps.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "BYOC_NUM_THREADS"
 _POOL_VARIABLE = "TVM_NUM_THREADS"
+_OPENMP_SPINS = "2000"  # rounds of GNU OpenMP's waiting loop before a thread sleeps
 _BIG_CORES = 1  # TVM's default way of choosing processors
 _applied = threading.local()
 
@@ -65,6 +70,8 @@ def core_count() -> int:
 def prepare_pool(threads: int) -> None:
     """Let pools that do not exist yet be large enough for ``threads``; call it before TVM runs anything."""
     os.environ.setdefault("TVM_BIND_THREADS", "0")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _OPENMP_SPINS)
     present = os.environ.get(_POOL_VARIABLE, "")
     wanted = max(threads, core_count())
     if not present.isdecimal() or int(present) < wanted:

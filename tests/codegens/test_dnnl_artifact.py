@@ -1,0 +1,74 @@
+"""dnnl: artifacts, whole models, threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from byoc_codegens.dnnl import library
+from tvm import relax
+
+import byoc
+from byoc.errors import UnknownTargetError
+from tests.codegens.dnnl_ops import needs_onednn
+from tests.codegens.ops import random_array, relax_function
+from tests.host.modules import dag, run_on_host
+from tests.models import light_model
+
+
+@needs_onednn
+def test_an_artifact_runs_in_a_fresh_process_with_any_number_of_threads(tmp_path: Path) -> None:
+    module = dag([("relu", [-1]), ("exp", [0]), ("sin", [1]), ("add", [2, -2]), ("tanh", [3])], [4, 0], n=5)
+    artifact = byoc.compile(module, ["dnnl"], use_cache=False)
+    assert [p.target for p in artifact.manifest.partitions] == ["dnnl", "dnnl"]
+    x, y = random_array((5, 8)), random_array((5, 8), seed=1)
+    wanted = run_on_host(module, "main", x, y)
+    artifact.save(tmp_path / "m.byoc")
+    np.savez(tmp_path / "in.npz", x=x, y=y)
+    program = (
+        "import byoc, numpy as np; i = dict(np.load('in.npz'));"
+        "[np.savez(f'out{t}.npz', **byoc.load('m.byoc', threads=t).run(i)) for t in (1, 2, 3)]"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    for threads in (1, 2, 3):
+        got = np.load(tmp_path / f"out{threads}.npz")
+        for name, want in zip(got.files, wanted, strict=True):
+            np.testing.assert_allclose(got[name], want, rtol=1e-5, atol=1e-6)
+
+
+@needs_onednn
+def test_a_light_model_is_one_partition_and_agrees_with_onnxruntime() -> None:
+    model = light_model("squeezenet").SerializeToString()
+    plan = byoc.partition(model, ["dnnl"])
+    assert len(plan.functions[0].partitions) == 1
+    session = byoc.compile(plan, use_cache=False).session()
+    x = random_array((1, 3, 224, 224))
+    name = session.entry_functions[0].inputs[0].name
+    ours = next(iter(session.run({name: x}).values()))
+    theirs = onnxruntime.InferenceSession(model).run(None, {name: x})[0]
+    assert np.abs(ours - theirs).max() / np.abs(theirs).max() < 1e-4
+
+
+@needs_onednn
+def test_the_same_model_gives_the_same_source() -> None:
+    function = relax_function(lambda x: relax.op.nn.relu(relax.op.nn.softmax(x, -1)), ((2, 3), "float32"))
+    module = relax_module(function)
+    first, second = (byoc.compile(module, ["dnnl"], use_cache=False).sources for _ in range(2))
+    assert first == second and '"softmax\\"' in next(iter(first.values()))
+
+
+def relax_module(function: relax.Function) -> object:
+    import tvm
+
+    return tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+
+
+def test_without_onednn_the_target_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DNNLROOT", raising=False)
+    monkeypatch.setattr(library.sys, "prefix", str(tmp_path))
+    with pytest.raises(UnknownTargetError, match=r"pip install 'byoc\[dnnl\]'"):
+        byoc.partition(dag([("relu", [-1])], [0]), ["dnnl"])
