@@ -10,6 +10,8 @@ import numpy as np
 from byoc.artifact.dtypes import numpy_dtype
 from byoc.conformance.case import Operand
 
+_CONSTANT = {"zero": 0, "one": 1, "hundred": 100}
+
 
 def concrete_shape(operand: Operand, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape with every symbol replaced."""
@@ -21,7 +23,8 @@ def fill(operand: Operand, sizes: Mapping[str, int], seed: int = 0) -> np.ndarra
 
     ``normal``: standard normal, small integers, or bools. ``unit``: within (-0.9, 0.9). ``positive``: from 0.1 to 3.
     ``special``: normal with NaN, infinities, zeros of both signs, and very small and large numbers strewn in.
-    ``large``: whole range of an integer type. ``index:N``: integers below N. ``zero``, ``one``: constant.
+    ``large``: whole range of an integer type. ``index:N``: integers below N. ``zero``, ``one``,
+    ``hundred``: constant.
     """
     shape = concrete_shape(operand, sizes)
     generator = np.random.default_rng([seed, zlib.crc32(operand.name.encode())])
@@ -29,8 +32,8 @@ def fill(operand: Operand, sizes: Mapping[str, int], seed: int = 0) -> np.ndarra
     kind, _, bound = operand.fill.partition(":")
     if kind == "index":
         return generator.integers(0, int(bound), shape).astype(dtype)
-    if kind in ("zero", "one"):
-        return np.full(shape, kind == "one").astype(dtype)
+    if kind in _CONSTANT:
+        return np.full(shape, _CONSTANT[kind]).astype(dtype)
     if dtype.kind in "iub":
         return _integers(kind, generator, shape, dtype)
     values = generator.standard_normal(shape)
