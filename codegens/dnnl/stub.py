@@ -1,4 +1,4 @@
-"""The C of a partition: its program as text, and the two functions that hand it to the runtime."""
+"""The C of a partition: its program as text, and the functions that hand it to the runtime."""
 
 from __future__ import annotations
 
@@ -51,9 +51,26 @@ BYOC_EXPORT int __tvm_ffi_@SYMBOL@(void *self, const TVMFFIAny *args, int32_t nu
 }
 """
 
+_FLOOR = """\
+BYOC_EXPORT int __tvm_ffi_@SYMBOL@_floor(void *self, const TVMFFIAny *args, int32_t num_args, TVMFFIAny *result) {
+  (void)self;
+  if (num_args != 1 || args[0].type_index != kTVMFFIInt) {
+    TVMFFIErrorSetRaisedFromCStr("TypeError", "@SYMBOL@_floor takes a number of repeats");
+    return -1;
+  }
+  result->type_index = kTVMFFIFloat;
+  const char *failure = byoc_dnnl_floor(partition, args[0].v_int64, &result->v_float64);
+  if (failure) {
+    TVMFFIErrorSetRaisedFromCStr("RuntimeError", failure);
+    return -1;
+  }
+  return 0;
+}
+"""
+
 
 def stub(symbol: str, program: Program, inputs: Sequence[Value], shape_args: Sequence[str]) -> str:
-    """C source that defines `symbol` and `symbol`_bind."""
+    """C source that defines `symbol`, `symbol`_bind, and `symbol`_floor for benchmarks."""
     first_output = len(inputs) + bool(shape_args)
     words = {
         "SYMBOL": symbol,
@@ -67,7 +84,7 @@ def stub(symbol: str, program: Program, inputs: Sequence[Value], shape_args: Seq
         "OUTPUTS": len(program.outputs),
         "FIRST_OUTPUT": first_output,
     }
-    text = _BIND + "\n" + _RUN
+    text = "\n".join((_BIND, _RUN, _FLOOR))
     for word, value in words.items():
         text = text.replace(f"@{word}@", str(value))
     head = '#include "byoc.h"\n#include "partition.h"\n\nstatic const char program[] =\n'

@@ -150,6 +150,10 @@ bool Builder::MayOverwrite(int buffer, const Arguments& operands) const {
   for (const auto& [argument, value] : operands)
     if (value.buffer == buffer) return false;
   const Op& op = program_.ops[current_];
+  auto reads = [&](const PostOp& post_op) {
+    return post_op.input >= 0 && values_[post_op.input].buffer == buffer;
+  };
+  if (std::count_if(op.post_ops.begin(), op.post_ops.end(), reads) > 1) return false;
   for (size_t other = 0; other < values_.size(); ++other) {
     if (values_[other].buffer != buffer) continue;
     if (last_use_[other] > current_ || Contains(op.inputs, static_cast<int>(other))) return false;
@@ -236,7 +240,7 @@ bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make, co
   Descriptor descriptor = Preferred(op, any, epilogue, make);
   if (!descriptor) return false;
   Value result = Result(epilogue, make, &descriptor);
-  Step step{dnnl::primitive(descriptor.get()), {}, op.kind + " " + op.name + " " + descriptor.impl_info_str()};
+  Step step{dnnl::primitive(descriptor.get()), {}, op.kind + " " + op.name + " " + descriptor.impl_info_str(), true};
   Arguments all = operands;
   all.insert(all.end(), epilogue.operands.begin(), epilogue.operands.end());
   for (const auto& [argument, value] : all)

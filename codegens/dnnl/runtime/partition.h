@@ -19,6 +19,10 @@ const char *byoc_dnnl_create(const char *program, const void *const *constants, 
 const char *byoc_dnnl_run(ByocDnnlPartition *partition, const int64_t *extents, void *const *inputs,
                           void *const *outputs);
 
+/* Seconds that the primitives of the schedule used last take when each is run alone, the best of `repeats` times, without
+ * the reorders between them; 0 before there is a schedule. */
+const char *byoc_dnnl_floor(ByocDnnlPartition *partition, int64_t repeats, double *seconds);
+
 void byoc_dnnl_destroy(ByocDnnlPartition *partition);
 
 #ifdef __cplusplus

@@ -40,6 +40,7 @@ struct Step {
   dnnl::primitive primitive;
   Arguments arguments;
   std::string label;
+  bool is_op = false;  // else it moves elements between two ops
 };
 
 struct Schedule {
