@@ -96,7 +96,7 @@ def rows(classifier: Classifier, only: str = "") -> dict[str, float]:
     for name, keywords in chosen.items():
         quantised = byoc.quantize(classifier.model, classifier.calibration, **keywords)
         table[name] = accuracy(onnxruntime_runner(quantised.proto), classifier, classifier.model, batch)
-        if name == "mse" and not only:
+        if name == "mse":
             run = csource_runner(quantised.proto, classifier.samples[:batch])
             table["integer C"] = accuracy(run, classifier, classifier.model, batch)
     if not only:
