@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.version_converter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -82,8 +83,9 @@ def onnxruntime_quantised(classifier: Classifier, batch: int) -> onnx.ModelProto
 
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, result = (str(Path(folder) / f"{n}.onnx") for n in ("source", "prepared", "result"))
-        onnx.save(onnx.version_converter.convert_version(classifier.model, 13), source)
-        quant_pre_process(source, prepared)
+        old = min(o.version for o in classifier.model.opset_import if o.domain in ("", "ai.onnx")) < 13
+        onnx.save(onnx.version_converter.convert_version(classifier.model, 13) if old else classifier.model, source)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantize_static(prepared, result, Reader(), per_channel=True, weight_type=QuantType.QInt8)
         return onnx.load(result)
 
