@@ -40,6 +40,10 @@ _HOMES = {
     "CSource": "byoc.codegen",
     "RuntimeModule": "byoc.codegen",
     "PyFunc": "byoc.codegen",
+    # KV caches of language models
+    "CacheLayout": "byoc.llm.kv_layout",
+    "FixedScale": "byoc.llm.kv_spec",
+    "cache_layout": "byoc.ops.kv_attrs",
     # targets
     "list_targets": "byoc.registry",
     "load_plugin": "byoc.registry",

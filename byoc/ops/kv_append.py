@@ -10,7 +10,7 @@ from tvm.script import tirx as T  # noqa: N812 - TVMScript knows it by this name
 from byoc.llm.kv_bytes import byte_of_float, byte_of_half, float_at, half_at
 from byoc.llm.kv_layout import CacheLayout
 from byoc.llm.kv_spec import FixedScale
-from byoc.ops.kv_attrs import append_attrs, layout_of
+from byoc.ops.kv_attrs import append_attrs, cache_layout
 from byoc.ops.register import byoc_op, call, update_in_place
 
 _BIG = 3.0e38
@@ -25,7 +25,7 @@ def kv_append(builder: relax.BlockBuilder, c: relax.Call) -> Any:
     """
     cache = c.args[0]
     batch, heads, _ = (int(d) for d in cache.ty.shape.values)
-    layout, fixed = layout_of(c.attrs)
+    layout, fixed = cache_layout(c.attrs)
     function = append_function(layout, batch, heads, fixed)
     return update_in_place(builder, "kv_append", function, c.args)
 

@@ -10,7 +10,7 @@ from tvm import relax, te, tirx
 from byoc.llm.kv_bytes import half_at, number_at
 from byoc.llm.kv_layout import CacheLayout
 from byoc.llm.kv_spec import FixedScale
-from byoc.ops.kv_attrs import append_attrs, layout_of
+from byoc.ops.kv_attrs import append_attrs, cache_layout
 from byoc.ops.register import byoc_op, call
 
 _NEVER = -3.0e38
@@ -29,7 +29,7 @@ def kv_attention(builder: relax.BlockBuilder, c: relax.Call) -> Any:
     batch, queries, heads, dim = query.ty.shape.values
     kv_heads = int(keys.ty.shape.values[1])
     shared = int(heads) // kv_heads
-    sides = [layout_of(c.attrs, prefix) for prefix in ("k_", "v_")]
+    sides = [cache_layout(c.attrs, prefix) for prefix in ("k_", "v_")]
     k, v = (
         builder.emit_te(_reader(*side), cache, lengths, counts, primfunc_name_hint="kv_read")
         for cache, side in zip((keys, values), sides, strict=True)

@@ -11,7 +11,7 @@ from byoc.llm.kv_spec import CacheFormat, FixedScale
 
 
 def append_attrs(layout: CacheLayout, fixed: FixedScale, prefix: str = "") -> dict[str, Any]:
-    """Attributes that :func:`layout_of` reads."""
+    """Attributes that :func:`cache_layout` reads."""
     form = layout.form
     attrs: dict[str, Any] = {
         "bits": form.bits, "granularity": form.granularity, "group": form.group, "symmetric": int(form.symmetric),
@@ -21,7 +21,7 @@ def append_attrs(layout: CacheLayout, fixed: FixedScale, prefix: str = "") -> di
     return {prefix + name: value for name, value in attrs.items()}
 
 
-def layout_of(attrs: Any, prefix: str = "") -> tuple[CacheLayout, FixedScale]:
+def cache_layout(attrs: Any, prefix: str = "") -> tuple[CacheLayout, FixedScale]:
     """Layout, and the scale of a per-tensor format, from the attributes of a call or of a node."""
     found: Mapping[str, Any] = attrs if isinstance(attrs, dict) else attrs_to_dict(attrs)
     get = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}

@@ -14,6 +14,7 @@ from byoc_codegens.csource import (
     elementwise,
     fill,
     gather,
+    kv_cache,
     norm,
     pad,
     quantize,
@@ -30,5 +31,5 @@ from byoc_codegens.csource import (
 
 SINGLE_OPS: tuple[Any, ...] = (
     elementwise, activation, compare, cast, reshape, transpose, slice, concat, repeat, pad, gather, scatter,
-    reduce, arg_reduce, scan, softmax, norm, batch_norm, resize, fill, quantize,
+    reduce, arg_reduce, scan, softmax, norm, batch_norm, resize, fill, quantize, kv_cache,
 )  # fmt: skip
