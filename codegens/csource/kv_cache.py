@@ -30,7 +30,7 @@ def _append_emit(m: Match) -> str:
     if layout.form.is_float:
         fields |= {"bits": layout.form.bits}
     m.helper(c_helper("kv_append", **fields))
-    batch, tokens, heads, _ = m["new"].shape or ()
+    batch, tokens, heads, _ = m["new"].shape or (0, 0, 0, 0)
     return (
         f"kv_append_{fields['id']}({m.out}, {m['new']}, {m['lengths']}, {m['counts']},\n"
         f"          {batch}, {tokens}, {heads});"
@@ -53,8 +53,8 @@ def _attention_emit(m: Match) -> str:
     m.helper(
         c_helper("kv_attention", id=name, k=k, v=v, dim=keys.head_dim, key_bytes=keys.nbytes, value_bytes=values.nbytes)
     )
-    batch, queries, heads, dim = m["query"].shape or ()
-    kv_heads = (m["keys"].shape or ())[1]
+    batch, queries, heads, dim = m["query"].shape or (0, 0, 0, 0)
+    kv_heads = (m["keys"].shape or (0, 0, 0))[1]
     splits = max(1, keys.capacity // _SPLIT_TOKENS) if queries == 1 else 1
     partial = "NULL"
     if splits > 1:

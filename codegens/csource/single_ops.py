@@ -15,7 +15,9 @@ from byoc_codegens.csource import (
     fill,
     gather,
     kv_cache,
+    language,
     norm,
+    packed_linear,
     pad,
     quantize,
     reduce,
@@ -31,5 +33,5 @@ from byoc_codegens.csource import (
 
 SINGLE_OPS: tuple[Any, ...] = (
     elementwise, activation, compare, cast, reshape, transpose, slice, concat, repeat, pad, gather, scatter,
-    reduce, arg_reduce, scan, softmax, norm, batch_norm, resize, fill, quantize, kv_cache,
+    reduce, arg_reduce, scan, softmax, norm, batch_norm, resize, fill, quantize, kv_cache, language, packed_linear,
 )  # fmt: skip

@@ -22,7 +22,7 @@ static inline BYOC_UNUSED void kv_scales_$id(const uint8_t *region, int64_t slot
   *scale = (kv_floats){0} + $fixed_scale, *low = (kv_floats){0} + $fixed_low;
 #else
   const byoc_half *scales = (const byoc_half *)(region + $scale_offset);
-  kv_ints bits;
+  kv_ints bits = {0};
   for (int l = 0; l < KV_LANES; ++l)
     bits[l] = scales[(slot + byoc_min(l, tokens - 1)) / KV_SPAN_$id * KV_GROUPS_$id + g];
   *scale = kv_halves(bits);
@@ -43,9 +43,9 @@ static inline BYOC_UNUSED void kv_read_columns_$id(const uint8_t *region, int64_
                                                    int64_t stride) {
   const uint8_t *rows[KV_LANES];
   for (int l = 0; l < KV_LANES; ++l) rows[l] = region + $data_offset + (slot + byoc_min(l, tokens - 1)) * KV_ROW_$id;
-  kv_floats scale, low;
+  kv_floats scale = {0}, low = {0};
   for (int64_t c = 0, d = 0; c < KV_ROW_$id; c += KV_UNIT_$id) {
-    kv_ints words;
+    kv_ints words = {0};
     for (int l = 0; l < KV_LANES; ++l) words[l] = KV_UNIT_$id == 4 ? (int32_t)kv_word(rows[l] + c) : rows[l][c];
 #if $bits == 32
     *(kv_floats *)(out + d++ * stride) = (kv_floats)words;
@@ -74,7 +74,7 @@ static inline BYOC_UNUSED void kv_read_rows_$id(const uint8_t *region, int64_t s
     const byoc_half *halves = (const byoc_half *)row;
     int64_t d = 0;
     for (; d + KV_LANES <= KV_DIM_$id; d += KV_LANES) {
-      kv_ints bits;
+      kv_ints bits = {0};
       for (int l = 0; l < KV_LANES; ++l) bits[l] = halves[d + l];
       *(kv_floats *)(out + d) = kv_halves(bits);
     }
