@@ -11,6 +11,19 @@ enum {
   KV_UNIT_$id = KV_ROW_$id % 4 == 0 ? 4 : 1 /* bytes that are read at a time */
 };
 
+/* What `plane` holds of channel group g for the tokens in sixteen slots. */
+static inline BYOC_UNUSED kv_floats kv_sixteen_$id(const byoc_half *plane, int64_t slot, int64_t tokens, int64_t g) {
+  if (KV_SPAN_$id % KV_LANES == 0 && slot % KV_LANES == 0)
+    return (kv_floats){0} + byoc_half_to_float(plane[slot / KV_SPAN_$id * KV_GROUPS_$id + g]);
+  byoc_half halves[KV_LANES];
+  if (KV_SPAN_$id == 1 && tokens == KV_LANES)
+    for (int l = 0; l < KV_LANES; ++l) halves[l] = plane[(slot + l) * KV_GROUPS_$id + g];
+  else
+    for (int l = 0; l < KV_LANES; ++l)
+      halves[l] = plane[(slot + byoc_min(l, tokens - 1)) / KV_SPAN_$id * KV_GROUPS_$id + g];
+  return kv_load_halves(halves);
+}
+
 /* Scale and minimum of channel group g for the tokens in sixteen slots; slots from `tokens` on repeat the last. */
 static inline BYOC_UNUSED void kv_scales_$id(const uint8_t *region, int64_t slot, int64_t tokens, int64_t g,
                                              kv_floats *scale, kv_floats *low) {
@@ -21,18 +34,11 @@ static inline BYOC_UNUSED void kv_scales_$id(const uint8_t *region, int64_t slot
   (void)region; (void)slot; (void)tokens; (void)g;
   *scale = (kv_floats){0} + $fixed_scale, *low = (kv_floats){0} + $fixed_low;
 #else
-  const byoc_half *scales = (const byoc_half *)(region + $scale_offset);
-  kv_ints bits = {0};
-  for (int l = 0; l < KV_LANES; ++l)
-    bits[l] = scales[(slot + byoc_min(l, tokens - 1)) / KV_SPAN_$id * KV_GROUPS_$id + g];
-  *scale = kv_halves(bits);
+  *scale = kv_sixteen_$id((const byoc_half *)(region + $scale_offset), slot, tokens, g);
 #if $symmetric
   *low = *scale * -(float)$zero;
 #else
-  const byoc_half *minima = (const byoc_half *)(region + $minimum_offset);
-  for (int l = 0; l < KV_LANES; ++l)
-    bits[l] = minima[(slot + byoc_min(l, tokens - 1)) / KV_SPAN_$id * KV_GROUPS_$id + g];
-  *low = kv_halves(bits);
+  *low = kv_sixteen_$id((const byoc_half *)(region + $minimum_offset), slot, tokens, g);
 #endif
 #endif
 }
@@ -73,11 +79,7 @@ static inline BYOC_UNUSED void kv_read_rows_$id(const uint8_t *region, int64_t s
 #elif $bits == 16
     const byoc_half *halves = (const byoc_half *)row;
     int64_t d = 0;
-    for (; d + KV_LANES <= KV_DIM_$id; d += KV_LANES) {
-      kv_ints bits = {0};
-      for (int l = 0; l < KV_LANES; ++l) bits[l] = halves[d + l];
-      *(kv_floats *)(out + d) = kv_halves(bits);
-    }
+    for (; d + KV_LANES <= KV_DIM_$id; d += KV_LANES) *(kv_floats *)(out + d) = kv_load_halves(halves + d);
     for (; d < KV_DIM_$id; ++d) out[d] = byoc_half_to_float(halves[d]);
 #else
     float quanta[KV_DIM_$id];

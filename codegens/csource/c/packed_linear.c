@@ -72,7 +72,7 @@ static inline __attribute__((always_inline)) void linear_panel_$id(const Linear_
         part[r] += __builtin_convertvector(sum[r], kv_floats) * scales[r * blocks];
       ++scales;
     }
-    const kv_floats scale = linear_halves(weights);
+    const kv_floats scale = kv_load_halves(weights);
 #if $zero >= 0
     const kv_floats zero = (kv_floats){0} + (float)$zero;
     weights += 32;
