@@ -53,9 +53,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Width of the integer multipliers in the parameter file.",
 )
-@click.option(
-    "--keep", multiple=True, metavar="WHAT", help="Leave NODE, op:TYPE or /regex/ in float (repeatable)."
-)
+@click.option("--keep", multiple=True, metavar="WHAT", help="Leave NODE, op:TYPE or /regex/ in float (repeatable).")
 @click.option(
     "--auto-keep",
     type=click.FloatRange(0.0, 100.0),

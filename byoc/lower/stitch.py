@@ -106,14 +106,27 @@ def stitch(codegen: Codegen, partition: PartitionFunction) -> CSource | Reject:
             )
         bodies.append((match, statements))
     plan = plan_buffers(_requests(partition, source))
-    symbol, bind = partition.symbol, f"{partition.symbol}_bind" if source.constants else ""
+    symbol = partition.symbol
+    text, constants = _used_constants(symbol, _function(partition, source, bodies, plan), source.constants)
+    bind = f"{symbol}_bind" if constants else ""
     parts = [_head(codegen, partition)]
     if bind:
-        parts.append(_BIND.format(symbol=symbol, bind=bind, count=len(source.constants)))
+        parts.append(_BIND.format(symbol=symbol, bind=bind, count=len(constants)))
     parts.extend(source.helpers)
-    parts.append(_function(partition, source, bodies, plan))
+    parts.append(text)
     code = "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
-    return CSource(code, (symbol,), constants=tuple(source.constants), bind=bind, workspace=plan.nbytes)
+    return CSource(code, (symbol,), constants=constants, bind=bind, workspace=plan.nbytes)
+
+
+def _used_constants(
+    symbol: str, text: str, constants: list[tuple[str, np.ndarray]]
+) -> tuple[str, tuple[tuple[str, np.ndarray], ...]]:
+    """Those that the function mentions, numbered anew: what a codegen packs anew must not be stored twice."""
+    mention = re.compile(rf"\b{symbol}_constants\[(\d+)\]")
+    used = sorted({int(k) for k in mention.findall(text)})
+    number = {old: new for new, old in enumerate(used)}
+    text = mention.sub(lambda found: f"{symbol}_constants[{number[int(found[1])]}]", text)
+    return text, tuple(constants[k] for k in used)
 
 
 def _head(codegen: Codegen, partition: PartitionFunction) -> str:

@@ -232,3 +232,22 @@ def test_what_a_codegen_without_a_file_compiles_is_not_cached(tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "cell", cell)
     artifact = byoc.compile(CHAIN, [registered("incell", __module__="cell")], cache_dir=tmp_path)
     assert artifact.sources and list(tmp_path.rglob("*.byoc")) == []
+
+
+def test_a_constant_that_the_codegen_packs_anew_is_stored_once() -> None:
+    class Doubled(Loops):
+        patterns = {"add": op("add")("x", byoc.const("w"))}
+
+        def emit_match(self, m: byoc.Match) -> str:
+            double = m.constant(2 * m["w"].constant)
+            return LOOP.format(n=m.out.size, out=m.out, formula=f"{m['x']}[i] + {double}[i] / 2")
+
+    builder, weight = relax.BlockBuilder(), np.arange(2000, dtype="float32")
+    x = relax.Var("x", relax.TensorType((2000,), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            result = builder.emit_output(relax.op.add(x, relax.const(weight)))
+        builder.emit_func_output(result)
+    artifact = byoc.compile(builder.get(), [registered("packs_anew", Doubled)], use_cache=False)
+    assert [a.tolist() for a in artifact.arrays] == [(2 * weight).tolist()]
+    np.testing.assert_array_equal(artifact.session().run({"x": weight})["output"], 2 * weight)
