@@ -23,7 +23,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], right: str =
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def flops_text(flops: float) -> str:

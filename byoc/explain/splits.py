@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from byoc.explain.rows import counted, node_label
@@ -36,61 +37,70 @@ def splits(plan: Plan) -> tuple[Split, ...]:
 
     Pairs with another partition of the target between them are left out: what splits those says it all.
     """
-    return tuple(
-        s
-        for function in plan.functions
-        for earlier in [_earlier_partitions(function)]
-        for partition in function.partitions
-        for s in _before(function, partition, earlier)
-    )
+    found: list[Split] = []
+    for function in plan.functions:
+        ancestry = _Ancestry(function)
+        for after in function.partitions:
+            between, sources = ancestry.of(after)
+            for before in sources:
+                on_paths = _reached(function, set(before.ops), between)
+                found.append(_split(function, before, after, [function.ops[i] for i in on_paths]))
+    return tuple(found)
 
 
-def _earlier_partitions(function: FunctionPlan) -> list[int]:
-    """For each partition those that it depends on, itself included, as a set of bits."""
-    up_to = [0] * len(function.ops)
-    earlier = [1 << p.index for p in function.partitions]
-    # Ops of one partition see what any of them depends on; ascending indices do not see all of it in one round.
-    changed = True
-    while changed:
+class _Ancestry:
+    """Which partitions an op or a partition depends on, as sets of bits by partition index."""
+
+    def __init__(self, function: FunctionPlan) -> None:
+        self.function = function
+        self.of_op = [0] * len(function.ops)
+        self.of_partition = [1 << p.index for p in function.partitions]
+        self.of_target = {p.target: 0 for p in function.partitions}
+        for p in function.partitions:
+            self.of_target[p.target] |= 1 << p.index
+        # Ops of one partition see what any of them depends on; ascending indices do not see all of it in one round.
+        while self._round():
+            pass
+
+    def _round(self) -> bool:
         changed = False
-        for op in function.ops:
-            bits = earlier[op.partition] if op.partition >= 0 else 0
+        for op in self.function.ops:
+            bits = self.of_partition[op.partition] if op.partition >= 0 else 0
             for producer in op.producers:
-                bits |= up_to[producer]
-            changed |= bits != up_to[op.index]
-            up_to[op.index] = bits
+                bits |= self.of_op[producer]
+            changed |= bits != self.of_op[op.index]
+            self.of_op[op.index] = bits
             if op.partition >= 0:
-                earlier[op.partition] |= bits
-    return earlier
+                self.of_partition[op.partition] |= bits
+        return changed
 
+    def of(self, after: Partition) -> tuple[set[int], list[Partition]]:
+        """Ops of other owners on the way to `after`, and the nearest partitions of its target that they lead from.
 
-def _before(function: FunctionPlan, after: Partition, earlier: list[int]) -> list[Split]:
-    between = _foreign_ancestors(function, after)
-    sources = sorted({p for i in between for p in _source_partitions(function, i, after)})
-    nearest = [a for a in sources if not any(earlier[b] >> a & 1 for b in sources if b != a)]
-    found = []
-    for before in (function.partitions[index] for index in nearest):
-        on_paths = _reached(function, set(before.ops), between)
-        found.append(_split(function, before, after, [function.ops[i] for i in on_paths]))
-    return found
-
-
-def _foreign_ancestors(function: FunctionPlan, after: Partition) -> set[int]:
-    """Ops of other owners from which `after` is reached without meeting its target before."""
-    found: set[int] = set()
-    stack = list(after.ops)
-    while stack:
-        for producer in function.ops[stack.pop()].producers:
-            if producer not in found and function.ops[producer].owner != after.target:
-                found.add(producer)
-                stack.append(producer)
-    return found
-
-
-def _source_partitions(function: FunctionPlan, op: int, after: Partition) -> set[int]:
-    """Partitions of the target of `after` that the op reads from."""
-    producers = (function.ops[p] for p in function.ops[op].producers)
-    return {p.partition for p in producers if p.owner == after.target and p.partition != after.index}
+        Walks back from the last op to the first, and not beyond ops that lead from farther partitions only.
+        """
+        ops, mine = self.function.ops, self.of_target[after.target]
+        between: set[int] = set()
+        sources: set[int] = set()
+        farther = 0
+        waiting = [-p for i in after.ops for p in ops[i].producers]
+        heapify(waiting)
+        while waiting:
+            op = ops[-heappop(waiting)]
+            if op.owner == after.target:
+                continue
+            if op.index in between or not self.of_op[op.index] & mine & ~farther:
+                continue
+            between.add(op.index)
+            for producer in op.producers:
+                index = ops[producer].partition
+                if ops[producer].owner == after.target and index != after.index:
+                    sources.add(index)
+                    farther |= self.of_partition[index] & ~(1 << index)
+                else:
+                    heappush(waiting, -producer)
+        nearest = [s for s in sorted(sources) if not farther >> s & 1]
+        return between, [self.function.partitions[s] for s in nearest]
 
 
 def _reached(function: FunctionPlan, start: set[int], within: set[int]) -> list[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from byoc.errors import UsageError
 from byoc.explain import (
@@ -20,6 +22,8 @@ from byoc.explain import (
     splits,
 )
 from byoc.partitioner.plan import Composite, FunctionPlan, Partition, Plan, Settings, Verdict
+from byoc.partitioner.planner import plan_functions
+from tests.unit.dags import graph_from, target
 from tests.unit.sample_plan import ACCEPTED, planned, sample_plan
 
 
@@ -211,3 +215,52 @@ def test_what_a_terminal_would_obey_is_printed_as_its_escape() -> None:
     op = planned(0, "add", "/a\x1b[31m", "Add", 1, Verdict("acc", False, "check", "no"))
     plan = dataclasses.replace(sample_plan(), functions=(FunctionPlan("main", (op,), ()),))
     assert "\x1b" not in explain_text(plan) and "/a\\x1b[31m" in explain_text(plan)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.lists(st.integers(0, 30), max_size=3)), min_size=1, max_size=30))
+@settings(max_examples=150, deadline=None)
+def test_splits_are_the_nearest_partitions_that_reach_one_through_ops_of_others(
+    drawn: list[tuple[str, list[int]]],
+) -> None:
+    graph = graph_from([(name, [p % k for p in producers] if k else [-1]) for k, (name, producers) in enumerate(drawn)])
+    functions = plan_functions([graph], [target("acc", ["a"])], Settings())
+    plan = dataclasses.replace(sample_plan(), functions=functions)
+    assert {(s.before, s.after): s.ops for s in splits(plan)} == splits_by_hand(functions[0])
+
+
+def splits_by_hand(function: FunctionPlan) -> dict[tuple[int, int], int]:
+    """As the words say it: all pairs, each path searched anew."""
+    ops = function.ops
+    readers = {op.index: [o.index for o in ops if op.index in o.producers] for op in ops}
+
+    def closure(start: set[int], step: dict[int, list[int]], inside: set[int]) -> set[int]:
+        found: set[int] = set()
+        stack = [n for i in start for n in step[i] if n in inside]
+        while stack:
+            i = stack.pop()
+            if i not in found:
+                found.add(i)
+                stack += [n for n in step[i] if n in inside]
+        return found
+
+    host = {op.index for op in ops if op.owner == "host"}
+    everything = {op.index for op in ops}
+    producers = {op.index: list(op.producers) for op in ops}
+    parts = {p.index: set(p.ops) for p in function.partitions}
+    paths = {
+        (a, b): closure(parts[a], readers, host) & closure(parts[b], producers, host)
+        for a in parts
+        for b in parts
+        if a != b
+    }
+    joined = {a: closure(parts[a], readers, everything) for a in parts}
+    for _ in parts:  # what a partition leads to, others lead to through it
+        for a in parts:
+            for c in parts:
+                if joined[a] & parts[c]:
+                    joined[a] |= joined[c] | parts[c]
+    return {
+        (a, b): len(way)
+        for (a, b), way in paths.items()
+        if way and not any(paths[c, b] and joined[a] & parts[c] for c in parts if c not in (a, b))
+    }
