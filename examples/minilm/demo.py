@@ -1,6 +1,6 @@
 """Sentence embeddings with MiniLM, compiled by byoc, beside ONNX Runtime.
 
-    python demo.py [--target csource] [--sequence 32]
+    python demo.py [--target dnnl,csource] [--sequence 32]
 
 Compiles one artifact, says who has which op and why, loads it, embeds a few sentences, prints how alike they are, and
 what another cut would look like.  Ends with exit code 1 if the embeddings differ from ONNX Runtime's by more than 1e-4.
@@ -75,7 +75,9 @@ def print_similarities(ours: np.ndarray, theirs: np.ndarray) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="MiniLM sentence embeddings through byoc")
-    parser.add_argument("--target", default="csource", help="codegens in order of priority, separated by commas")
+    usable = {t.name for t in byoc.list_targets() if t.available}
+    preferred = ",".join(name for name in ("dnnl", "csource") if name in usable)
+    parser.add_argument("--target", default=preferred, help="codegens in order of priority, separated by commas")
     parser.add_argument("--pin", action="append", default=[], help="such as op:Softmax=host (repeatable)")
     parser.add_argument("--sequence", type=int, default=32, help="tokens per sentence, with padding")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "build", help="for model and artifact")
