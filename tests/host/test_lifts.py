@@ -186,19 +186,3 @@ def test_a_lifted_op_is_pinned_by_any_node_that_it_absorbed() -> None:
     assert plan.functions[0].ops[0].owner == "host"
     with pytest.raises(PinError, match="matches no op"):
         byoc.partition(model, ["null"], pins=["op:Tanh=host"])
-
-
-TAKES = {
-    "one": (np.array(1), "float[2,8] y", ["strided_slice", "squeeze"]),
-    "neighbours": (np.array([1, 2]), "float[2,2,8] y", ["strided_slice"]),
-    "not in order": (np.array([2, 1]), "float[2,2,8] y", ["take"]),
-    "with gaps": (np.array([0, 2]), "float[2,2,8] y", ["take"]),
-    "two axes of indices": (np.array([[0, 1]]), "float[2,1,2,8] y", ["take"]),
-}
-
-
-@pytest.mark.parametrize(("indices", "output", "ops"), TAKES.values(), ids=TAKES)
-def test_gathering_neighbours_is_a_slice(indices: np.ndarray, output: str, ops: list[str]) -> None:
-    model = model_of(X, output, "y = Gather<axis=1>(x, indices)", {"indices": indices})
-    assert [node.op for node in canonical(model).nodes] == ops
-    assert_computes_the_same(model)
