@@ -215,12 +215,12 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
         lowered = lower(prepared.module, prepared.graphs, plan, by_name, compiler, on_fail=on_fail, progress=report)
         weights = WeightStore()
         report("host", 0, 1)
-        module = prepare_host(call_externally(lowered.module, lowered.compiled), host_target(mcpu))
+        module, absorbed = prepare_host(call_externally(lowered.module, lowered.compiled), host_target(mcpu))
         module, lifted = lift_constants(module, weights.add)
         external = [c.emitted.module for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule)]
         if external:
             module = module.with_attr("external_mods", external)
-        with noting_kernels(prepared.graphs) as kernels:
+        with noting_kernels(prepared.graphs, absorbed) as kernels:
             executable = compile_host(module, mcpu)
         report("link", 0, 1)
         used = [t for t in targets if any(c.target is t for c in lowered.compiled.values())]

@@ -19,8 +19,13 @@ from byoc.relax_graph import blocks_of
 
 
 @contextmanager
-def noting_kernels(graphs: Mapping[str, Graph]) -> Iterator[list[KernelRecord]]:
-    """While the context lasts, compiling a module that keeps the graphs' variables fills the list in program order."""
+def noting_kernels(
+    graphs: Mapping[str, Graph], absorbed: Mapping[str, tuple[str, ...]]
+) -> Iterator[list[KernelRecord]]:
+    """While the context lasts, compiling a module that keeps the graphs' variables fills the list in program order.
+
+    `absorbed` names, by the variable of a result, the variables of the other ops that its kernel computes.
+    """
     kernels: list[KernelRecord] = []
     places = {name: _places(graph) for name, graph in graphs.items()}
 
@@ -34,7 +39,9 @@ def noting_kernels(graphs: Mapping[str, Graph]) -> Iterator[list[KernelRecord]]:
 
         def run_after_pass(self, module: Any, info: Any) -> None:
             if str(info.name) == "FuseOps":
-                kernels[:] = [k for name, place in places.items() for k in _kernels(module, name, before[name], place)]
+                kernels[:] = [
+                    k for name, place in places.items() for k in _kernels(module, name, before[name], place, absorbed)
+                ]
 
     with tvm.transform.PassContext(opt_level=3, instruments=[AroundFusion()]):
         yield kernels
@@ -62,7 +69,11 @@ def _calls(function: Any) -> Iterator[tuple[str, str]]:
 
 
 def _kernels(
-    module: Any, entry: str, before: list[tuple[str, str]], places: Mapping[str, int]
+    module: Any,
+    entry: str,
+    before: list[tuple[str, str]],
+    places: Mapping[str, int],
+    absorbed: Mapping[str, tuple[str, ...]],
 ) -> Iterator[KernelRecord]:
     """A call of a kernel that stems from no op of its own (an op may become several) belongs to the next one's."""
     sites: list[tuple[str, list[tuple[str, str]]]] = []
@@ -74,7 +85,8 @@ def _kernels(
             sites.append((callee, [(variable, callee)]))
     waiting: list[str] = []
     for (callee, _), names in zip(sites, _Sites(before).names_of(sites), strict=True):
-        ops = tuple(dict.fromkeys(places[name] for name in names if name in places))
+        known = [n for name in names for n in (*absorbed.get(name, ()), name) if n in places]
+        ops = tuple(dict.fromkeys(places[name] for name in known))
         if not ops:
             waiting.append(callee)
             continue

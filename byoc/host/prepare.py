@@ -19,11 +19,13 @@ from byoc.rewrite.structure import inline_structure
 from byoc.rewrite.transposes import cancel_transposes
 
 
-def prepare_host(module: tvm.IRModule, target: Any) -> tvm.IRModule:
-    """The module with the ops that have kernels of their own replaced by calls of those kernels."""
-    module = _channels_last(module)
-    rewriter = _KernelBuilder(module, machine_of(target))
-    return rewriter.run()
+def prepare_host(module: tvm.IRModule, target: Any) -> tuple[tvm.IRModule, dict[str, tuple[str, ...]]]:
+    """The module with the ops that have kernels of their own replaced by calls of those kernels.
+
+    Also, by the name of a kernel's result, the names of the other variables that the kernel computes.
+    """
+    builder = _KernelBuilder(_channels_last(module), machine_of(target))
+    return builder.run(), builder.absorbed
 
 
 def _channels_last(module: tvm.IRModule) -> tvm.IRModule:
@@ -57,7 +59,7 @@ class _KernelBuilder:
     def __init__(self, module: tvm.IRModule, machine: Machine) -> None:
         self.module, self.machine = module, machine
         self.builder = relax.BlockBuilder(module)
-        self.count = 0
+        self.absorbed: dict[str, tuple[str, ...]] = {}
 
     def run(self) -> tvm.IRModule:
         for variable, function in self.module.functions_items():
@@ -94,6 +96,8 @@ class _KernelBuilder:
                 epilogue = epilogue_of(binding.var, bindings[i + 1 :], readers, taken)
                 taken |= {binding.var, *(s.var for s in epilogue.steps)}
                 placed[epilogue.result] = (binding.value, epilogue)
+                inside = [binding.var, *(s.var for s in epilogue.steps)]
+                self.absorbed[str(epilogue.result.name)] = tuple(str(v.name) for v in inside[:-1])
         result: list[Any] = []
         for binding in bindings:
             if binding.var in placed:

@@ -154,16 +154,37 @@ _FUNCTIONS: dict[str, Callable[[_Lanes, Any], Any]] = {
 }
 
 
-def expand_calls(call: Any) -> Any:
-    """A call of one of the functions, written out; other calls as they are."""
-    if not isinstance(call.op, tvm.ir.Op) or str(call.op.name) not in _FUNCTIONS:
-        return call
-    base, _, lanes = str(call.ty).removeprefix("T.").partition("x")
-    if base != "float32":
-        return call
+def _op_of(name: str) -> Any:
+    """An operator of ours for a function, which TVM writes out after it has simplified the code around it.
+
+    Its simplifier puts named values back in the place of their names, which grows exponentially here.
+    """
+    own = name.replace("tirx.", "tirx.byoc_")
+    if own not in _REGISTERED:
+        tvm.ir._ffi_api.RegisterOp(own, "")
+        tvm.ir.register_op_attr(own, "TCallEffectKind", int(tirx.CallEffectKind.Pure.value))
+        tirx.op.register_intrin_lowering(own, target="llvm", f=lambda call: _written_out(name, call))
+        _REGISTERED.add(own)
+    return tvm.ir.Op.get(own)
+
+
+_REGISTERED: set[str] = set()
+
+
+def _written_out(name: str, call: Any) -> Any:
+    _, _, lanes = str(call.ty).removeprefix("T.").partition("x")
     v = _Lanes(int(lanes or 1))
     x = v.let("x", call.args[0])
-    return v.done(_FUNCTIONS[str(call.op.name)](v, x))
+    return v.done(_FUNCTIONS[name](v, x))
+
+
+def _ours(call: Any) -> Any:
+    """A call of one of the functions as a call of our operator; other calls as they are."""
+    if not isinstance(call.op, tvm.ir.Op) or str(call.op.name) not in _FUNCTIONS:
+        return call
+    if str(call.ty).removeprefix("T.").partition("x")[0] != "float32":
+        return call
+    return tvm.ir.Call(_op_of(str(call.op.name)), call.args, ret_ty=call.ty)
 
 
 @tvm.transform.module_pass(opt_level=0, name="ExpandVectorMath")
@@ -172,6 +193,6 @@ def expand_vector_math(module: tvm.IRModule, _: Any) -> tvm.IRModule:
     functions = {}
     for variable, function in module.functions_items():
         if isinstance(function, tirx.PrimFunc):
-            function = function.with_body(tvm_ffi.structural.structural_map(function.body, (tvm.ir.Call, expand_calls)))
+            function = function.with_body(tvm_ffi.structural.structural_map(function.body, (tvm.ir.Call, _ours)))
         functions[variable] = function
     return tvm.IRModule(functions, attrs=module.attrs, global_infos=module.global_infos)

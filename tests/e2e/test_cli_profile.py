@@ -70,7 +70,8 @@ def test_every_host_op_of_a_transformer_is_found_in_a_kernel(
     told = json.loads(profile(capsys, model, "--target", "host", *shapes, "--repeat", "1", "--json"))
     covered = {i for row in told["ops"] for i in row["ops"]}
     assert [row["symbol"] for row in told["ops"] if not row["ops"]] == []
-    assert len(covered) > 300
+    # Of 295 ops, ten reshapes and two expand_dims are views that no kernel computes.
+    assert len(covered) >= 283
     assert told["partitions"] == []
 
 
