@@ -63,8 +63,9 @@ def partition(
 
     Parameters
     ----------
-    model: path of an ONNX file, its bytes, a ``ModelProto``, or a Relax ``IRModule``; or the
-        `model` of a plan for targets with the same `passes` and `layout`, which spares importing it again.
+    model: path of an ONNX file, its bytes, a ``ModelProto``, or a Relax ``IRModule``; the path of a language model's
+        folder, or a :class:`byoc.llm.LanguageModel`; or the `model` of a plan for targets with the same `passes` and
+        `layout`, which spares importing it again.
     targets: names of codegens in the order of priority; the host takes the rest.
     pins: ``"NODE=owner"``, ``"op:TYPE=owner"``, ``"/regex/=owner"``.
     policy: ``"priority"`` or ``"cost"``.
@@ -179,7 +180,8 @@ def _cache_parts(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str)
     cpu = str(host_target(mcpu).attrs.get("mcpu", mcpu)) + " ".join(cpu_features(mcpu))
     own = _folder_digest(Path(byoc.__file__).parent)
     versions = [byoc.__version__, own, TVM_VERSION, TVM_FFI_VERSION, compiler_version(find_compiler())]
-    return [plan.model_digest, plan.to_json(), *sources, on_fail, cpu, *versions]
+    tokenizer = hashlib.sha256(plan.model.tokenizer).hexdigest()
+    return [plan.model_digest, tokenizer, plan.to_json(), *sources, on_fail, cpu, *versions]
 
 
 def _source_digest(target: Target) -> str:
@@ -273,7 +275,7 @@ def _artifact(
         if isinstance(c.emitted, CSource)
     }
     functions = {s: _on_numpy(c.emitted.function) for s, c in lowered.compiled.items() if isinstance(c.emitted, PyFunc)}
-    return Artifact(manifest, lowered.plan.to_json(), library, weights, functions, sources)
+    return Artifact(manifest, lowered.plan.to_json(), library, weights, functions, sources, prepared.tokenizer)
 
 
 def _partition_record(symbol: str, compiled: Compiled, weights: WeightStore) -> PartitionRecord:

@@ -52,7 +52,8 @@ class Artifact:
 
     ``library`` is the content of a shared library.  ``python_functions`` are prototypes, by the symbol of their
     partition; they receive TVM tensors as the library's functions do (inputs, then outputs to fill).  ``sources`` are
-    generated files by path, for reading; they are not saved.
+    generated files by path, for reading; they are not saved.  ``tokenizer`` is the ``tokenizer.json`` of a language
+    model, or empty.
     """
 
     manifest: Manifest
@@ -61,6 +62,7 @@ class Artifact:
     weights: WeightStore
     python_functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    tokenizer: bytes = field(repr=False, default=b"")
 
     @property
     def arrays(self) -> tuple[np.ndarray[Any, Any], ...]:
@@ -80,7 +82,7 @@ class Artifact:
                 "an artifact runs without Python, so a prototype cannot be part of it",
                 "let the codegen's emit return C source or a runtime module",
             )
-        write_artifact(path, self.manifest, self.plan_json, self.library, self.weights)
+        write_artifact(path, self.manifest, self.plan_json, self.library, self.weights, self.tokenizer)
 
     def session(self, threads: int | None = None) -> Session:
         """A session on this artifact, as :func:`byoc.load` gives for a saved one."""

@@ -18,7 +18,7 @@ import numpy as np
 from byoc.artifact.archive import END_SIZE, MANIFEST, PAGE, Member, layout, manifest_sha256_in, manifest_size_in
 from byoc.artifact.manifest import Manifest, MemberRecord
 from byoc.artifact.weights import view_weights
-from byoc.artifact.writer import LIBRARY, MEMBERS, PLAN, WEIGHTS, write_atomically
+from byoc.artifact.writer import LIBRARY, MEMBERS, PLAN, TOKENIZER, WEIGHTS, write_atomically
 from byoc.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class OpenedArtifact:
     library: bytes
     arrays: tuple[np.ndarray[Any, Any], ...]
     content: memoryview = field(repr=False)
+    tokenizer: bytes = field(repr=False, default=b"")
     python_functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -85,7 +86,8 @@ def open_artifact(path: str | os.PathLike[str]) -> OpenedArtifact:
     except UnicodeDecodeError as error:
         raise ArtifactError(f'"{PLAN}" in "{path}" is not text', str(error), _AGAIN) from None
     arrays = view_weights(data[WEIGHTS], manifest.weights)
-    return OpenedArtifact(path, manifest, plan_json, bytes(data[LIBRARY]), arrays, mapped)
+    tokenizer = bytes(data.get(TOKENIZER, b""))
+    return OpenedArtifact(path, manifest, plan_json, bytes(data[LIBRARY]), arrays, mapped, tokenizer)
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
@@ -125,10 +127,10 @@ def _manifest_bytes(file: BinaryIO, path: Path) -> bytes:
 
 def _check_member_list(path: Path, manifest: Manifest) -> None:
     listed = tuple(member.path for member in manifest.members)
-    if listed != MEMBERS:
+    if listed != MEMBERS and (listed != (*MEMBERS, TOKENIZER) or manifest.language_model is None):
         raise ArtifactError(
             f'the manifest of "{path}" lists the members {", ".join(listed) or "(none)"}',
-            f"this format has exactly {', '.join(MEMBERS)}",
+            f"this format has exactly {', '.join(MEMBERS)}, and {TOKENIZER} in a language model",
             "compile the model again",
         )
 

@@ -20,6 +20,7 @@ PLAN = "plan.json"
 LIBRARY = "library.so"
 WEIGHTS = "weights.bin"
 MEMBERS = (PLAN, LIBRARY, WEIGHTS)  # in the order in which they follow the manifest
+TOKENIZER = "tokenizer.json"  # the last one, of a language model that has it
 
 Chunks = Sequence[bytes | memoryview]
 
@@ -32,9 +33,14 @@ class _Content:
 
 
 def write_artifact(
-    path: str | os.PathLike[str], manifest: Manifest, plan_json: str, library: bytes, weights: WeightStore
+    path: str | os.PathLike[str],
+    manifest: Manifest,
+    plan_json: str,
+    library: bytes,
+    weights: WeightStore,
+    tokenizer: bytes = b"",
 ) -> Manifest:
-    """Write the file and return the manifest as written.
+    """Write the file and return the manifest as written; an empty `tokenizer` is no member.
 
     Raises :class:`ArtifactError` if the file cannot be written; what was at ``path`` before is then unharmed.
     """
@@ -43,6 +49,8 @@ def write_artifact(
         _content(LIBRARY, [library]),
         _content(WEIGHTS, list(weights.chunks())),
     ]
+    if tokenizer:
+        contents.append(_content(TOKENIZER, [tokenizer]))
     manifest = replace(manifest, weights=weights.records(), members=tuple(content.record for content in contents))
     manifest = replace(manifest, build_id=manifest.build_id or _build_id(manifest))
     text = manifest.to_json()

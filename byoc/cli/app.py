@@ -11,8 +11,9 @@ from byoc.errors import UsageError, did_you_mean
 
 # The summaries stand here, not in the verbs' modules, so that `byoc --help` imports none of them.
 VERBS: dict[str, tuple[str, str]] = {
-    "compile": ("byoc.cli.compile", "Compile an ONNX model into one artifact."),
+    "compile": ("byoc.cli.compile", "Compile an ONNX model, or a language model, into one artifact."),
     "run": ("byoc.cli.run", "Run an artifact; compare it with ONNX Runtime."),
+    "generate": ("byoc.cli.generate", "Generate text with a language model."),
     "explain": ("byoc.cli.explain", "Say which op goes where, and why not elsewhere."),
     "viz": ("byoc.cli.viz", "Draw a plan: a page to look around in, or a still picture."),
     "conformance": ("byoc.cli.conformance", "Examine a codegen with cases of every op and pattern."),

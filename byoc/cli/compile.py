@@ -70,13 +70,13 @@ def command(
     no_cache: bool,
     as_json: bool,
 ) -> None:
-    """Compile an ONNX MODEL into one artifact.
+    """Compile an ONNX MODEL, or the folder of a language model, into one artifact.
 
     Ends with one line that says how many ops each target has; "byoc explain" with the same flags says why.
     """
     import byoc
 
-    destination = output or Path(f"{model.stem}.byoc")
+    destination = output or Path(f"{model_name(model)}.byoc")
     if not dry_run:
         check_writable(destination)
     for file in filter(None, (save_plan, emit_c)):
@@ -85,7 +85,8 @@ def command(
     artifact: Artifact | None = None
     with progress_bars() as progress:
         # The plan comes first, so that --require and a bad pin stop before minutes of compiling.
-        plan: Plan = byoc.partition(model, keywords.pop("targets", ()), progress=progress, **keywords)
+        source = request.language.source(model)
+        plan: Plan = byoc.partition(source, keywords.pop("targets", ()), progress=progress, **keywords)
         check_requirement(plan, require)
         if not dry_run:
             artifact = byoc.compile(
@@ -120,6 +121,11 @@ def answer(plan: Plan, artifact: Path | None, emit_c: Path | None, save_plan: Pa
         if path is not None:
             click.echo(f"wrote {name} {path}")
     click.echo(plan.summary())
+
+
+def model_name(model: Path) -> str:
+    """The name of a file without its ending, or of a folder."""
+    return model.resolve().name if model.is_dir() else model.stem
 
 
 def check_writable(path: Path) -> None:

@@ -38,7 +38,8 @@ def command(
 ) -> None:
     """Say which op goes where, and why not elsewhere.
 
-    MODEL is an ONNX model (planned with the flags given), a saved plan (.json), or an artifact (.byoc).
+    MODEL is an ONNX model or the folder of a language model (planned with the flags given), a saved plan (.json), or an
+    artifact (.byoc).
     With the name of an ONNX NODE, tell everything about that one.
     """
     if compared is not None:
@@ -71,10 +72,10 @@ def find_suggestion(plan: Plan, source: Path, request: PlanRequest) -> Suggestio
     """A suggestion whose flags can be given to the same verb."""
     from byoc.suggest import suggest
 
-    if request.costs_file is None:
-        return suggest(plan, source, shapes=request.shapes)
-    suggestion = suggest(plan, source, shapes=request.shapes, costs=read_costs(request.costs_file))
-    return suggestion and replace(suggestion, flags=(*suggestion.flags, "--costs", str(request.costs_file)))
+    costs = None if request.costs_file is None else read_costs(request.costs_file)
+    suggestion = suggest(plan, request.language.source(source), shapes=request.shapes, costs=costs)
+    more = (*request.language.given(), *(() if costs is None else ("--costs", str(request.costs_file))))
+    return suggestion and replace(suggestion, flags=(*suggestion.flags, *more))
 
 
 def answer_node(plan: Plan, node: str, as_json: bool) -> None:
@@ -105,12 +106,9 @@ def find_plan(source: Path, request: PlanRequest) -> Plan:
 
         keywords = request.keywords()
         with progress_bars() as progress:
-            return byoc.partition(source, keywords.pop("targets", ()), progress=progress, **keywords)
-    if request.targets or request.pins or request.plan_file:
-        raise UsageError(
-            f"{source} already has a plan; --target, --pin and --plan do not apply",
-            todo="drop them, or give the ONNX model",
-        )
+            model = request.language.source(source)
+            return byoc.partition(model, keywords.pop("targets", ()), progress=progress, **keywords)
+    request.require_none(source)
     if source.suffix == ".json":
         return read_plan(source)
     from byoc.artifact import open_artifact

@@ -42,6 +42,7 @@ def manifest_text(manifest: Manifest) -> str:
     """What the manifest says, as text."""
     sections = [
         _made_with(manifest),
+        _language_model(manifest),
         *(_entry(function) for function in manifest.entry_functions),
         _partitions(manifest),
         table(["member", "size", "sha256"], [(m.path, bytes_text(m.size), m.sha256) for m in manifest.members], "lr"),
@@ -62,6 +63,22 @@ def _made_with(manifest: Manifest) -> str:
         needs = f", requires {', '.join(codegen.requires)}" if codegen.requires else ""
         lines.append(f"codegen {codegen.name} {codegen.version}{needs}")
     return "\n".join(lines)
+
+
+def _language_model(manifest: Manifest) -> str:
+    facts = manifest.language_model
+    if facts is None:
+        return ""
+    from math import prod
+
+    caches = sum(prod(int(d) for d in state.shape) for state in manifest.states)
+    tokenizer = "with" if any(m.path == "tokenizer.json" for m in manifest.members) else "without"
+    return (
+        f"language model {facts['architecture']}, {facts['layers']} layers, {facts['vocabulary']} tokens, "
+        f"{tokenizer} a tokenizer\n"
+        f"context {facts['context']}, chunk {facts['chunk']}, batch {facts['batch']}, weights {facts['weights']}\n"
+        f"caches {facts['kv']}, {bytes_text(caches)}"
+    )
 
 
 def _entry(function: EntryFunction) -> str:

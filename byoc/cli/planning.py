@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from byoc.cli.language import LANGUAGE_FLAGS, LanguageFlags
 from byoc.errors import OptionError, RequirementError, ShapeError, UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ class PlanRequest:
     options: dict[str, dict[str, str]]
     plan_file: Path | None
     costs_file: Path | None = None
+    language: LanguageFlags = field(default_factory=LanguageFlags)
+
+    def require_none(self, source: Path) -> None:
+        """Raise :class:`UsageError` where flags are given for what already has a plan."""
+        if self.targets or self.pins or self.plan_file or self.language.given():
+            raise UsageError(
+                f"{source} already has a plan; --target, --pin, --plan and the like do not apply",
+                todo="drop them, or give the model",
+            )
 
     def keywords(self) -> dict[str, Any]:
         """Keywords for ``byoc.partition`` and ``byoc.compile``.
@@ -231,6 +241,7 @@ _FLAGS = [
         metavar="COSTS.JSON",
         help="Measured costs, from byoc profile --save-costs, in place of estimates.",
     ),
+    *LANGUAGE_FLAGS,
 ]
 
 
@@ -262,6 +273,7 @@ def planning_flags(function: Callable[..., Any]) -> Callable[..., Any]:
             parse_options(options),
             plan_file,
             costs_file,
+            LanguageFlags(**{f.name: others.pop(f.name) for f in fields(LanguageFlags)}),
         )
         return function(request=request, **others)
 

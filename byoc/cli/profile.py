@@ -97,15 +97,13 @@ def open_session(source: Path, request: PlanRequest, threads: int | None) -> Ses
     import byoc
 
     if source.suffix == ".byoc":
-        if request.targets or request.pins or request.plan_file:
-            raise UsageError(
-                f"{source} already has a plan; --target, --pin and --plan do not apply",
-                todo="drop them, or give the ONNX model",
-            )
+        request.require_none(source)
         return byoc.load(source, threads=threads)
     keywords = request.keywords()
     with progress_bars() as progress:
-        plan = byoc.partition(source, keywords.pop("targets", ()), progress=progress, **keywords)
+        plan = byoc.partition(
+            request.language.source(source), keywords.pop("targets", ()), progress=progress, **keywords
+        )
         return byoc.compile(plan, progress=progress).session(threads)
 
 
@@ -133,4 +131,6 @@ def costs_text(
         return dict(make_inputs(function, inputs, (), seed))
 
     chosen = {name: keywords[name] for name in keep}
-    return measure_costs(source, targets, given, runs=repeat, threads=threads, **chosen).to_json()
+    return measure_costs(
+        request.language.source(source), targets, given, runs=repeat, threads=threads, **chosen
+    ).to_json()

@@ -107,11 +107,7 @@ def prepare(source: Path, request: PlanRequest, model: Path | None) -> tuple[Pla
     from byoc.verify import carried_out
 
     if source.suffix == ".byoc":
-        if request.targets or request.pins or request.plan_file:
-            raise UsageError(
-                f"{source} already has a plan; --target, --pin and --plan do not apply",
-                todo="drop them, or give the ONNX model",
-            )
+        request.require_none(source)
         if model is None:
             raise UsageError(
                 "an artifact is verified against its model", "it holds no copy of it", "add --model model.onnx"
@@ -124,7 +120,9 @@ def prepare(source: Path, request: PlanRequest, model: Path | None) -> tuple[Pla
         raise UsageError("--model is for artifacts", f"{source} is a model itself", "drop --model")
     keywords = request.keywords()
     with progress_bars() as progress:
-        plan = byoc.partition(source, keywords.pop("targets", ()), progress=progress, **keywords)
+        plan = byoc.partition(
+            request.language.source(source), keywords.pop("targets", ()), progress=progress, **keywords
+        )
         # Not from the cache: an artifact in it has no sources for --bundle.
         artifact = byoc.compile(plan, progress=progress, use_cache=False)
     return carried_out(plan, artifact), artifact, source
@@ -135,7 +133,7 @@ def against_onnxruntime(model: Path, arrays: Any, result: Verification, threads:
 
     They inform and decide nothing: what both share, from the import to the host's code, is not the targets' fault.
     """
-    if importlib.util.find_spec("onnxruntime") is None:
+    if importlib.util.find_spec("onnxruntime") is None or model.is_dir():
         return []
     from byoc.cli.onnxruntime_check import onnxruntime_outputs
     from byoc.difference import difference

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from byoc.cli.compile import check_writable, write_atomically
+from byoc.cli.compile import check_writable, model_name, write_atomically
 from byoc.cli.explain import find_plan
 from byoc.cli.flags import answer_flags, plugin_flag
 from byoc.cli.output import print_json
@@ -40,11 +40,12 @@ def command(
 ) -> None:
     """Draw a plan as one HTML file, or as SVG.
 
-    MODEL is an ONNX model (planned with the flags given), a saved plan (.json), or an artifact (.byoc).
+    MODEL is an ONNX model or the folder of a language model (planned with the flags given), a saved plan (.json), or an
+    artifact (.byoc).
     """
     from byoc.viz import plan_page, plan_svg, read_overlay
 
-    destination = output or Path(f"{source.stem}.html")
+    destination = output or Path(f"{model_name(source)}.html")
     if destination.suffix not in (".html", ".svg"):
         raise UsageError(f"cannot write {destination}", "a picture is .html or .svg", "-o plan.html or -o plan.svg")
     if destination.suffix == ".svg" and (times or errors):

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from byoc.errors import InputError, UsageError
 from byoc.llm.cache_state import CacheState
+from byoc.llm.sampling import Sampler, Sampling
+from byoc.llm.tokenizer import Tokenizer
 from byoc.runtime.session import Session
+from byoc.runtime.session import load as load_session
 
 Array = np.ndarray[Any, Any]
 Tokens = Sequence[int] | Sequence[Sequence[int]] | Array
+GREEDY = Sampling()
+ENDED = -1
+
+
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> LanguageSession:
+    """A session on the language model in an artifact's file; see :func:`byoc.load`.
+
+    Raises :class:`ArtifactError` as that does, :class:`UsageError` where the artifact holds no language model.
+    """
+    return LanguageSession(load_session(path, threads=threads))
 
 
 class LanguageSession:
@@ -44,6 +58,33 @@ class LanguageSession:
         """Tokens that each sequence's caches hold, int64[batch]."""
         return self.cache.lengths.copy()
 
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer in the artifact, or None.  Raises as :class:`Tokenizer` does."""
+        return Tokenizer(self.session.tokenizer) if self.session.tokenizer else None
+
+    def generate(
+        self, tokens: Tokens, *, max_tokens: int = 128, sampling: Sampling = GREEDY, end: Sequence[int] | None = None
+    ) -> Iterator[Array]:
+        """Read tokens, then yield what the model continues them with, int64[batch] at a time.
+
+        A sequence that came to one of the tokens `end` (by default those of the model) yields that token and then
+        -1.  It ends when all sequences have ended, after `max_tokens`, or when the context is full.  The caches hold
+        all that was yielded, but for the last.  Raises :class:`InputError` as :meth:`prefill` does.
+        """
+        sampler = Sampler(sampling)
+        ends = list(self.facts["end"] if end is None else end)
+        logits = self.prefill(tokens)
+        active = np.ones(self.batch, bool)
+        for count in range(max_tokens):
+            chosen = np.where(active, sampler.choose(logits), ENDED)
+            yield chosen
+            active &= ~np.isin(chosen, ends)
+            full = (self.cache.lengths >= self.context) & active
+            if not active.any() or full.any() or count + 1 == max_tokens:
+                return
+            logits = self.decode(np.maximum(chosen, 0), active)
+
     def prefill(self, tokens: Tokens) -> Array:
         """Read tokens, one row per sequence, rows perhaps of different lengths; the logits after the last of each.
 
@@ -64,13 +105,16 @@ class LanguageSession:
         self.cache.lengths = before + counts
         return result
 
-    def decode(self, tokens: Sequence[int] | Array) -> Array:
-        """Read one token per sequence; the logits after it, float32[batch, vocabulary]."""
+    def decode(self, tokens: Sequence[int] | Array, active: Sequence[bool] | Array | None = None) -> Array:
+        """Read one token per sequence; the logits after it, float32[batch, vocabulary].
+
+        Sequences that are not `active` (bool[batch]) stay as they are; their tokens and logits mean nothing.
+        """
         ids = np.asarray(tokens, np.int64).reshape(-1)
-        self._check([ids[i : i + 1] for i in range(len(ids))])
-        ones = np.ones(self.batch, np.int64)
-        logits = self._run("decode", {"tokens": ids.reshape(-1, 1), "lengths": self.cache.lengths, "counts": ones})
-        self.cache.lengths = self.cache.lengths + 1
+        counts = np.ones(self.batch, np.int64) if active is None else np.asarray(active, np.int64)
+        self._check([ids[i : i + 1] for i in range(len(ids))], counts > 0)
+        logits = self._run("decode", {"tokens": ids.reshape(-1, 1), "lengths": self.cache.lengths, "counts": counts})
+        self.cache.lengths = self.cache.lengths + counts
         return logits
 
     def score(self, tokens: Tokens) -> Array:
@@ -119,7 +163,7 @@ class LanguageSession:
         self._check(rows)
         return rows
 
-    def _check(self, rows: Sequence[Array]) -> None:
+    def _check(self, rows: Sequence[Array], active: Array | None = None) -> None:
         if len(rows) != self.batch:
             raise InputError(
                 f"{len(rows)} sequences are given, the model was compiled for {self.batch}",
@@ -138,7 +182,7 @@ class LanguageSession:
                     f"ids are 0 to {self.vocabulary - 1}",
                     "use the model's own tokenizer",
                 )
-            if held + len(row) > self.context:
+            if held + len(row) > self.context and (active is None or active[i]):
                 raise InputError(
                     f"sequence {i} would have {held + len(row)} tokens, its caches hold {self.context}",
                     f"{held} are there, {len(row)} are given",

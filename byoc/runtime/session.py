@@ -37,6 +37,8 @@ class Loadable(Protocol):
     def arrays(self) -> tuple[np.ndarray[Any, Any], ...]: ...
     @property
     def python_functions(self) -> Mapping[str, Callable[..., Any]]: ...
+    @property
+    def tokenizer(self) -> bytes: ...
 
 
 def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session:
@@ -59,6 +61,7 @@ class Session:
     def __init__(self, artifact: Loadable, *, threads: int | None = None) -> None:
         self.manifest = artifact.manifest
         self.plan_json = artifact.plan_json
+        self.tokenizer = artifact.tokenizer
         self._threads = thread_count(threads)
         _require_compatible("(in memory)", self.manifest)
         prepare_pool(self._threads)

@@ -263,7 +263,31 @@ def test_a_manifest_that_names_other_paths_is_refused(saved: Path, tmp_path: Pat
     manifest = read_manifest(saved)
     members = (*manifest.members[:1], MemberRecord(name, 1, sha256(b"x")), *manifest.members[2:])
     path = forged(tmp_path / "m.byoc", contents_of(saved), replace(manifest, members=members))
-    assert "this format has exactly plan.json, library.so, weights.bin" in refused(path)
+    assert "exactly plan.json, library.so, weights.bin, and tokenizer.json in a language model" in refused(path)
+
+
+def with_tokenizer(path: Path) -> Path:
+    original = offset_model()
+    facts = replace(original.manifest, language_model={"context": 8})
+    replace(original, manifest=facts, tokenizer=b'{"version": "1.0"}').save(path)
+    return path
+
+
+def test_a_language_models_tokenizer_is_a_verified_member(tmp_path: Path) -> None:
+    path = with_tokenizer(tmp_path / "m.byoc")
+    assert open_artifact(path).tokenizer == b'{"version": "1.0"}'
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [*MEMBERS, "tokenizer.json"]
+    data = bytearray(path.read_bytes())
+    data[data.index(b'{"version"')] ^= 1
+    path.write_bytes(data)
+    assert 'tokenizer.json in "' in refused(path)
+
+
+def test_a_tokenizer_in_another_artifact_is_refused(tmp_path: Path) -> None:
+    path = with_tokenizer(tmp_path / "m.byoc")
+    manifest = replace(read_manifest(path), language_model=None)
+    assert "and tokenizer.json in a language model" in refused(forged(path, contents_of(path), manifest))
 
 
 def test_a_changed_manifest_needs_its_digest_changed_too(saved: Path, tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""Flags that shape a language model when it is compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from byoc.errors import UsageError
+
+if TYPE_CHECKING:
+    from byoc.llm.model import LanguageModel
+
+LANGUAGE_FLAGS = [
+    click.option("--kv", metavar="SPEC", help="Language model: how keys and values are kept.  [default: k16v16]"),
+    click.option("--weights", metavar="SPEC", help="Language model: f32, f16, rtn4:g32, awq4:g128...  [default: f32]"),
+    click.option(
+        "--context",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Language model: tokens that the cache holds.  [default: config.json's]",
+    ),
+    click.option(
+        "--chunk",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Language model: most tokens read at a time.  [default: 256]",
+    ),
+    click.option(
+        "--batch",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Language model: sequences that run together.  [default: 1]",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class LanguageFlags:
+    """The flags as they were given; None for those that were not."""
+
+    kv: str | None = None
+    weights: str | None = None
+    context: int | None = None
+    chunk: int | None = None
+    batch: int | None = None
+
+    def given(self) -> tuple[str, ...]:
+        """The flags and their values, to be given again."""
+        values = {f"--{name}": value for name, value in vars(self).items() if value is not None}
+        return tuple(text for flag, value in values.items() for text in (flag, str(value)))
+
+    def source(self, path: Path) -> Path | LanguageModel:
+        """What to plan: the path of an ONNX model as it is, the folder of a language model read with these flags.
+
+        Raises :class:`UsageError` where flags are given for another kind of model.
+        """
+        from byoc.llm.model import is_model_folder
+
+        if is_model_folder(path):
+            return self._language_model(path)
+        flags = [text for text in self.given() if text.startswith("--")]
+        if path.is_dir():
+            raise UsageError(
+                f"the folder {path} holds no model",
+                "the folder of a language model has a config.json",
+                "name an ONNX file, or a folder with config.json and safetensors",
+            )
+        if flags:
+            raise UsageError(
+                f"{', '.join(flags)} {'is' if len(flags) == 1 else 'are'} for language models, {path} is an ONNX model",
+                "a language model is a folder with config.json and safetensors",
+                f"drop {'it' if len(flags) == 1 else 'them'}, or name the folder of a language model",
+            )
+        return path
+
+    def _language_model(self, folder: Path) -> LanguageModel:
+        from byoc.llm.config import read_config
+        from byoc.llm.model import language_model
+        from byoc.llm.settings import Settings, parse_kv
+        from byoc.llm.weights import WeightSpec
+
+        usual = Settings()
+        return language_model(
+            folder,
+            Settings(
+                kv=parse_kv(self.kv, read_config(folder).layers) if self.kv else usual.kv,
+                weights=WeightSpec.parse(self.weights) if self.weights else usual.weights,
+                context=self.context or usual.context,
+                chunk=self.chunk or usual.chunk,
+                batch=self.batch or usual.batch,
+            ),
+        )
