@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from byoc_codegens.csource.c_text import literal
 
 from byoc import CacheLayout, FixedScale
@@ -22,6 +24,7 @@ def layout_fields(layout: CacheLayout, fixed: FixedScale) -> dict[str, object]:
     form = layout.form
     span, channels = (1, layout.head_dim) if form.is_float else layout.tile
     zero = layout.levels // 2 + 1 if form.symmetric else 0
+    piece = math.gcd(layout.row_bytes, 64)  # bytes of a row that are loaded at once
     low = -fixed.scale * zero if form.symmetric else fixed.minimum
     return {
         "id": layout_id(layout, fixed), "layout": str(form), "bits": form.bits, "dim": layout.head_dim,
@@ -34,4 +37,5 @@ def layout_fields(layout: CacheLayout, fixed: FixedScale) -> dict[str, object]:
         "data_offset": layout.offset("data"), "scale_offset": layout.offset("scale"),
         "minimum_offset": layout.offset("minimum"), "residual_offset": layout.offset("residual"),
         "mean_offset": layout.offset("mean"),
+        "piece": piece,
     }  # fmt: skip

@@ -60,9 +60,13 @@ static void kv_mix_$id(const float *weights, const float *values, int64_t tokens
 static void kv_load_$id(const uint8_t *keys, const uint8_t *values, int64_t first, int64_t tokens, int64_t total,
                         KvBlock_$id *block) {
   const int64_t key_slot = first % KV_CAPACITY_$k, value_slot = first % KV_CAPACITY_$v;
-  for (int64_t t = 0; t < tokens; t += KV_LANES)
-    kv_read_columns_$k(keys, key_slot + t, byoc_min(KV_LANES, tokens - t), block->keys + t, KV_TILE);
-  kv_read_rows_$v(values, value_slot, tokens, block->values, KV_WIDTH_$id);
+  kv_fetch_$k(keys, key_slot + 2 * KV_TILE, KV_TILE);
+  kv_fetch_$v(values, value_slot + 2 * KV_TILE, KV_TILE);
+  for (int64_t t = 0; t < tokens; t += KV_LANES) {
+    const int64_t some = byoc_min(KV_LANES, tokens - t);
+    kv_read_columns_$k(keys, key_slot + t, some, block->keys + t, KV_TILE);
+    kv_read_rows_$v(values, value_slot + t, some, block->values + t * KV_WIDTH_$id, KV_WIDTH_$id);
+  }
   for (int64_t t = 0; t < tokens; ++t) {
     if (kv_waits_$k(key_slot + t, total))
       for (int64_t d = 0; d < KV_HEAD_$id; ++d) block->keys[d * KV_TILE + t] = kv_waiting_$k(keys, key_slot + t, d);

@@ -12,6 +12,11 @@ static inline BYOC_UNUSED kv_floats kv_halves(kv_ints h) {
   const kv_floats magnitude = (kv_floats)((h & 0x7fff) << 13) * 5.192296858534828e33f; /* 2^112 */
   return (kv_floats)((kv_ints)magnitude | (h & 0x8000) << 16);
 }
+static inline BYOC_UNUSED uint32_t kv_word(const uint8_t *p) {
+  uint32_t word;
+  memcpy(&word, p, 4);
+  return word;
+}
 /* Sixteen float16 that lie together. */
 static inline BYOC_UNUSED kv_floats kv_load_halves(const void *p) {
 #if defined(__AVX512F__)
@@ -24,8 +29,44 @@ static inline BYOC_UNUSED kv_floats kv_load_halves(const void *p) {
   return kv_halves(bits);
 #endif
 }
-static inline BYOC_UNUSED uint32_t kv_word(const uint8_t *p) {
-  uint32_t word;
-  memcpy(&word, p, 4);
-  return word;
+/* Sixteen integers of two, four or eight bits. */
+static inline BYOC_UNUSED kv_ints kv_quanta_2(const uint8_t *p) {
+  const kv_ints shifts = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+  return ((kv_ints){0} + (int32_t)kv_word(p)) >> shifts & 3;
+}
+static inline BYOC_UNUSED kv_ints kv_quanta_4(const uint8_t *p) {
+  const kv_ints shifts = {0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28};
+  const kv_ints first = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+  const kv_ints low = (kv_ints){0} + (int32_t)kv_word(p), high = (kv_ints){0} + (int32_t)kv_word(p + 4);
+  return ((low & first) | (high & ~first)) >> shifts & 15;
+}
+static inline BYOC_UNUSED kv_ints kv_quanta_8(const uint8_t *p) {
+#if defined(__AVX512F__)
+  return (kv_ints)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#else
+  kv_ints quanta = {0};
+  for (int l = 0; l < KV_LANES; ++l) quanta[l] = p[l];
+  return quanta;
+#endif
+}
+
+/* Rows become columns: sixteen vectors of sixteen words, in four steps that each swap blocks of twice the size. */
+static inline __attribute__((always_inline)) void kv_transpose(kv_ints row[KV_LANES]) {
+#define KV_SWAP(STEP, FIRST, SECOND)                                                          \
+  _Pragma("GCC unroll 16") for (int i = 0; i < KV_LANES; ++i) if (!(i & STEP)) {              \
+    const kv_ints a = row[i], b = row[i + STEP];                                              \
+    row[i] = __builtin_shuffle(a, b, (kv_ints)FIRST);                                         \
+    row[i + STEP] = __builtin_shuffle(a, b, (kv_ints)SECOND);                                 \
+  }
+#define KV_LIST(...) {__VA_ARGS__}
+  KV_SWAP(1, KV_LIST(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+          KV_LIST(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+  KV_SWAP(2, KV_LIST(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+          KV_LIST(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+  KV_SWAP(4, KV_LIST(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+          KV_LIST(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
+  KV_SWAP(8, KV_LIST(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+          KV_LIST(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+#undef KV_LIST
+#undef KV_SWAP
 }
