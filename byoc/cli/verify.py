@@ -71,7 +71,7 @@ def command(
     from byoc.verify import bisect, verification_json, verification_text, verify, write_bundle
 
     if bundle is not None:
-        check_writable(bundle)
+        check_writable(bundle / "model.byoc" if bundle.is_dir() else bundle)
     plan, artifact, origin = prepare(source, request, model)
     with artifact.session(threads) as session:
         function = find_entry(session, entry)

@@ -50,7 +50,9 @@ def test_it_conforms_and_says_what_it_refuses(environment: dict[str, str]) -> No
 
 
 def test_its_own_tests_pass(package: Path, environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_saved_model.py"]
+    # Not "python -m pytest": that would find the sources in the working folder before what is installed.
+    pytest_script = str(Path(sys.executable).parent / "pytest")
+    command = [pytest_script, "-q", "-p", "no:cacheprovider", "tests/test_saved_model.py"]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=package, check=False)
     assert ran.returncode == 0, ran.stdout
 
