@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LANGUAGE_FLAGS = [
     click.option("--kv", metavar="SPEC", help="Language model: how keys and values are kept.  [default: k16v16]"),
-    click.option("--weights", metavar="SPEC", help="Language model: f32, f16, rtn4:g32, awq4:g128...  [default: f32]"),
+    click.option("--weights", metavar="SPEC", help="Language model: f32, rtn8:g32, rtn4:g32...  [default: f32]"),
     click.option(
         "--context",
         type=click.IntRange(min=1),

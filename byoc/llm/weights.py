@@ -11,9 +11,8 @@ import numpy as np
 from byoc.errors import UsageError
 
 Array = np.ndarray[Any, Any]
-METHODS = ("rtn", "awq")
-_FORM = re.compile(r"(rtn|awq)?(4|8)\Z")
-_GRAMMAR = "write f32, f16, rtn8:g32, rtn4:g32 or awq4:g128"
+_FORM = re.compile(r"(rtn)?(4|8)\Z")
+_GRAMMAR = "write f32, rtn8:g32 or rtn4:g128"
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,8 @@ class WeightSpec:
 
     Attributes
     ----------
-    bits: 32 and 16 are floats; 8 and 4 are integers.
-    method: how integers are found: ``rtn`` rounds to nearest, ``awq`` first scales what activations make important.
+    bits: 32 is float32; 8 and 4 are integers.
+    method: how integers are found: ``rtn`` rounds to nearest.
     group: inputs of a layer that share a scale; 0 means all.
     """
 
@@ -33,14 +32,14 @@ class WeightSpec:
 
     @classmethod
     def parse(cls, text: str) -> WeightSpec:
-        """From text such as ``"f32"``, ``"rtn4:g32"``, ``"awq4:g128"``.  Raises :class:`UsageError`."""
+        """From text such as ``"f32"``, ``"rtn4:g32"``.  Raises :class:`UsageError`."""
         base, *options = text.strip().split(":")
-        if base in ("f32", "f16") and not options:
-            return cls(int(base[1:]))
+        if base == "f32" and not options:
+            return cls()
         match = _FORM.match(base)
         if match is None:
             raise UsageError(f'"{text}" is no format of weights', "", _GRAMMAR)
-        group = 128 if match[1] == "awq" else 32
+        group = 32
         for option in options:
             if not re.fullmatch(r"g\d+", option):
                 raise UsageError(f'"{text}": the option "{option}" is unknown', "", _GRAMMAR)
@@ -49,7 +48,7 @@ class WeightSpec:
 
     @property
     def is_float(self) -> bool:
-        return self.bits >= 16
+        return self.bits == 32
 
     def __str__(self) -> str:
         return f"f{self.bits}" if self.is_float else f"{self.method}{self.bits}:g{self.group}"
