@@ -40,7 +40,8 @@ def linear_w4(builder: relax.BlockBuilder, c: relax.Call) -> Any:
     """``x @ W.T`` with ``W[o, k] = scale[o, k // group] * (q[o, k] - zero[o, k // group])``.
 
     ``x`` float32[..., inputs]; ``packed`` uint8[outputs, inputs / 2], the even input in the low half of a byte;
-    ``scale`` float16[outputs, inputs / group]; ``zero`` uint8[outputs, inputs / group].
+    ``scale`` float16 or float32 [outputs, inputs / group]; ``zero`` uint8[outputs, inputs / group].  A kernel may
+    round ``x`` to eight bits, block by block, unless `exact`.
     """
     return _legalise(builder, c, 4)
 
@@ -54,9 +55,9 @@ def linear_w8(builder: relax.BlockBuilder, c: relax.Call) -> Any:
 _BY_BITS: dict[int, RegisteredOp] = {4: linear_w4, 8: linear_w8}
 
 
-def linear(x: Any, packed: Any, scale: Any, zero: Any, *, bits: int, group: int) -> relax.Call:
+def linear(x: Any, packed: Any, scale: Any, zero: Any, *, bits: int, group: int, exact: bool = False) -> relax.Call:
     """The call of the layer with weights of `bits` (4 or 8) in groups of `group` inputs."""
-    return call(_BY_BITS[bits], [x, packed, scale, zero], {"group": group})
+    return call(_BY_BITS[bits], [x, packed, scale, zero], {"group": group, "exact": int(exact)})
 
 
 def unpack(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, bits: int) -> np.ndarray:

@@ -27,6 +27,10 @@ def _block(group: int) -> int:
 def _check(m: Match) -> Any:
     if m["x"].dtype != "float32":
         return reject(f"{m.root.op} of {m['x'].dtype} is not done", at=m["x"])
+    if m["scale"].dtype != "float16":
+        return reject(f"scales of {m['scale'].dtype} are not done, only float16", at=m["scale"])
+    if m.root.attrs.get("exact", 0):
+        return reject("its input must not be rounded to eight bits", at=m["x"])
     if _group(m) % 8:
         return reject(f"groups of {_group(m)} inputs are not done, only multiples of 8", at=m["packed"])
     return None

@@ -13,7 +13,6 @@ from tests.e2e.model_sweep import in_own_process, line, names
 T = TypeVar("T")
 
 NO_LOWERING = {
-    "resnet20_cifar10_qoperator_int8.onnx": "QLinearConv",
     "mnist-models/ort_lr_mnist_scikit.onnx": "ai.onnx.ml.LinearClassifier",
     "test_LSTM.tanh.bidirectional/model.onnx": "LSTM",
     "LabelEncoder.onnx": "ai.onnx.ml.LabelEncoder",
@@ -25,7 +24,6 @@ NO_LOWERING = {
     "dynamic_quantize_matmul.fused.onnx": "com.microsoft.DynamicQuantizeMatMul",
     "zipmap-string.onnx": "ai.onnx.ml.ZipMap",
     "silero_vad_openvino_16k.onnx": "LSTM",
-    "stories260K_kvcache_matmulnbits4.onnx": "com.microsoft.MatMulNBits",
 }
 OTHERWISE = {
     "identity_string.onnx": "tensors of type string",

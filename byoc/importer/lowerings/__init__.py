@@ -2,7 +2,9 @@
 
 from byoc.importer.lowerings import (
     activation,
+    block_quantised,
     constant,
+    contrib_attention,
     convolution,
     elementwise,
     fold_shapes,
@@ -13,13 +15,16 @@ from byoc.importer.lowerings import (
     quantised,
     reduce,
     reshape,
+    rotary,
     shape,
     stock_converters,
 )
 
 __all__ = [
     "activation",
+    "block_quantised",
     "constant",
+    "contrib_attention",
     "convolution",
     "elementwise",
     "fold_shapes",
@@ -30,6 +35,7 @@ __all__ = [
     "quantised",
     "reduce",
     "reshape",
+    "rotary",
     "shape",
     "stock_converters",
 ]
