@@ -41,11 +41,11 @@ test: check-machine $(VENV)/minilm browser  ## run all tests but the slow ones
 test-slow: check-machine $(VENV)/minilm  ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
 
-$(VENV)/bench: $(VENV)/minilm
+$(VENV)/bench-installed: $(VENV)/minilm
 	@$(PIP) --editable '.[bench]'
 	@touch $@
 
-bench: check-machine $(VENV)/bench  ## measure whole models beside ONNX Runtime and OpenVINO; ARGS="--quick --targets csource,host"
+bench: check-machine $(VENV)/bench-installed  ## measure whole models beside ONNX Runtime and OpenVINO; ARGS="--quick --targets csource,host"
 	@$(BIN)/python -m benchmarks.zoo $(ARGS)
 
 conformance: $(VENV)/installed  ## examine the codegens that ship, each case in a process of its own
@@ -56,11 +56,11 @@ lint: $(VENV)/installed  ## check style and types
 	@mkdir -p build/types && ln -sfn ../../codegens build/types/byoc_codegens
 	@MYPYPATH=build/types $(BIN)/mypy -p byoc -p byoc_codegens -p benchmarks.zoo
 
-$(VENV)/docs: $(VENV)/installed
+$(VENV)/docs-installed: $(VENV)/installed
 	@$(PIP) --editable '.[docs]'
 	@touch $@
 
-docs: $(VENV)/docs  ## build the documentation into build/docs; warnings are errors
+docs: $(VENV)/docs-installed  ## build the documentation into build/docs; warnings are errors
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
 
