@@ -25,6 +25,11 @@ class Dnnl(Codegen):
     patterns: ClassVar[dict[str, Any]] = {name: op(name)(...) for name in KERNELS}
     options: ClassVar[dict[str, Option]] = {
         "precision": Option("f32", "type in which float32 tensors are kept and multiplied", ("f32", "bf16")),
+        "winograd": Option(
+            "on",
+            "3x3 and 5x5 convolutions with less than half of the products, their 3x3 weights taking 4 times the memory",
+            ("on", "off"),
+        ),
     }
     include_dirs: ClassVar[list[str]] = ["runtime"]
     # Of primitives inside a partition, two cores with AVX-512; what crosses its edges is reordered on the way.
@@ -95,4 +100,5 @@ def program_of(partition: Any) -> Program:
             to.define(value, tensor)
     outputs = tuple(to.tensor(v) for v in partition.outputs)
     ops = fuse(lift(to.ops, outputs), outputs)
-    return Program(inputs, outputs, ops, str(partition.options["precision"]))
+    precision, winograd = (str(partition.options[name]) for name in ("precision", "winograd"))
+    return Program(inputs, outputs, ops, precision, winograd == "on")

@@ -19,7 +19,8 @@ from byoc import ByocError, Cache
 SONAME = "libdnnl.so.3"
 INSTALL = "install it with: pip install 'byoc[dnnl]'"
 RUNTIME = Path(__file__).resolve().parent / "runtime"
-_FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-DNDEBUG")
+_FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fopenmp", "-DNDEBUG")
+_KERNEL_FLAGS = ("-O3", "-mavx512f")  # of *_avx512.cc; nothing in them runs where the processor has no AVX-512
 
 
 def prefix() -> Path | None:
@@ -78,7 +79,7 @@ def runtime_objects() -> tuple[str, ...]:
     for file in sorted(RUNTIME.glob("*")):
         digest.update(file.name.encode() + file.read_bytes())
     shown = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
-    key = Cache.key(digest.hexdigest(), " ".join(command), shown, tvm_ffi.__version__)
+    key = Cache.key(digest.hexdigest(), " ".join((*command, *_KERNEL_FLAGS)), shown, tvm_ffi.__version__)
     folder = Cache().engine_dir("dnnl", key)
     objects = [folder / f"{source.stem}.o" for source in sources]
     if not all(o.exists() for o in objects):
@@ -90,9 +91,9 @@ def _compile(command: list[str], sources: list[Path], folder: Path) -> None:
     def one(source: Path) -> str:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             part = Path(scratch) / "part.o"
-            run = subprocess.run(
-                [*command, source.name, "-o", str(part)], cwd=RUNTIME, capture_output=True, text=True, check=False
-            )
+            flags = _KERNEL_FLAGS if source.stem.endswith("_avx512") else ()
+            whole = [*command, *flags, source.name, "-o", str(part)]
+            run = subprocess.run(whole, cwd=RUNTIME, capture_output=True, text=True, check=False)
             if run.returncode:
                 lines = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines()
                 return f"{source.name}: {lines[0].strip() if lines else 'no reason given'}"

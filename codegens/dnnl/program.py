@@ -80,13 +80,15 @@ class Op:
 class Program:
     """The ops of a partition in an order in which they can run.
 
-    `precision` is the type in which float32 tensors are kept between ops: ``"f32"`` or ``"bf16"``.
+    `precision` is the type in which float32 tensors are kept between ops: ``"f32"`` or ``"bf16"``; `winograd` lets
+    convolutions be computed by Winograd's filtering where it pays.
     """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     ops: tuple[Op, ...]
     precision: str = "f32"
+    winograd: bool = True
 
     def constants(self) -> tuple[Tensor, ...]:
         """The constants that ops read, each once, in the order in which the runtime takes them."""
@@ -118,6 +120,7 @@ class _Writer:
         ops = [self._op(op) for op in program.ops]
         return {
             "precision": program.precision,
+            "winograd": program.winograd,
             "extents": len(self.extents),
             "inputs": inputs,
             "constants": constants,

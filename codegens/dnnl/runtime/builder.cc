@@ -90,6 +90,11 @@ bool Builder::IsConstant(const Value& value) const {
   return home == Home::kConstant || home == Home::kPacked;
 }
 
+bool Builder::IsPlainConstant(const Value& value) const {
+  return schedule_.buffers[value.buffer].home == Home::kConstant &&
+         value.desc == PlainDesc(value.desc.get_dims(), memory::data_type::f32);
+}
+
 Value Builder::New(const memory::desc& desc) {
   schedule_.buffers.push_back({Home::kArena, 0, desc.get_size()});
   return {desc, static_cast<int>(schedule_.buffers.size()) - 1};
@@ -251,6 +256,23 @@ bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make, co
   schedule_.steps.push_back(std::move(step));
   values_[op.outputs[0]] = Reshaped(result, whole);
   return true;
+}
+
+void Builder::EmitKernel(const Op& op, const Arguments& operands, const Value& result,
+                         std::shared_ptr<const Kernel> kernel, const std::string& name) {
+  Step step{{}, operands, op.kind + " " + op.name + " " + name, true, std::move(kernel)};
+  step.arguments.push_back({DNNL_ARG_DST, result});
+  schedule_.steps.push_back(std::move(step));
+  values_[op.outputs[0]] = result;
+}
+
+Value Builder::Packed(const Value& constant, const std::string& kind, size_t floats,
+                      const PackedConstants::Fill& fill) {
+  const Buffer& buffer = schedule_.buffers[constant.buffer];
+  int packed = packed_->Pack(buffer.index, constant.offset, kind, floats, fill);
+  schedule_.buffers.push_back({Home::kPacked, packed});
+  return {PlainDesc({static_cast<int64_t>(floats)}, memory::data_type::f32),
+          static_cast<int>(schedule_.buffers.size()) - 1};
 }
 
 }  // namespace byoc_dnnl

@@ -26,6 +26,8 @@ class Builder {
   memory::data_type Type(int tensor) const;
   memory::desc Any(int tensor) const;
   bool IsConstant(const Value& value) const;
+  /* Whether it is a constant in its own layout, and float32. */
+  bool IsPlainConstant(const Value& value) const;
 
   /* The same elements in another layout or type; constants are converted now, others in every run. */
   Value As(const Value& value, const memory::desc& desc);
@@ -43,6 +45,14 @@ class Builder {
   /* Append an op's primitive with its post-ops: operands come in the layouts that the primitive wants.  `rows` is the
    * result's shape as a matrix, where the primitive computes one in place of a tensor of more dimensions. */
   bool Emit(const Op& op, const Arguments& operands, const Make& make, const memory::dims& rows = {});
+
+  /* Append an op's kernel of our own, which is given the memory of `operands`, then of the result. */
+  void EmitKernel(const Op& op, const Arguments& operands, const Value& result, std::shared_ptr<const Kernel> kernel,
+                  const std::string& name);
+
+  /* A constant as a function of our own packs it. */
+  Value Packed(const Value& constant, const std::string& kind, size_t floats, const PackedConstants::Fill& fill);
+  bool UsesWinograd() const { return program_.winograd && program_.precision == "f32"; }
 
  private:
   struct Epilogue {

@@ -39,6 +39,7 @@ Arguments Operands(Builder& builder, const Op& op, const Value& weights) {
 }  // namespace
 
 void BuildConvolution(Builder& builder, const Op& op) {
+  if (BuildWinograd(builder, op)) return;
   Value weights = Grouped(builder, builder.Get(op.inputs[1]), op.Number("groups"));
   Arguments operands = Operands(builder, op, weights);
   auto make = [&](const memory::desc& result, const primitive_attr& attributes) -> Descriptor {

@@ -7,6 +7,8 @@
 namespace byoc_dnnl {
 
 void BuildConvolution(Builder& builder, const Op& op);
+/* False where it does not pay. */
+bool BuildWinograd(Builder& builder, const Op& op);
 void BuildDeconvolution(Builder& builder, const Op& op);
 void BuildMatmul(Builder& builder, const Op& op);
 void BuildEltwise(Builder& builder, const Op& op);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <list>
 #include <memory>
+#include <mutex>
 
 #include "builder.h"
 #include "tvm/ffi/function.h"
@@ -39,7 +40,7 @@ class Context {
       std::memset(arena_.get(), 0, bytes);
     }
     for (const Step& step : schedule.steps) {
-      Call call{step.primitive ? step.primitive.get() : nullptr, {}, nullptr, 0};
+      Call call{step.primitive ? step.primitive.get() : nullptr, step.kernel.get(), {}, nullptr, 0};
       for (const auto& [argument, value] : step.arguments) {
         const Buffer& buffer = schedule.buffers[value.buffer];
         char* data = DataOf(buffer, packed);
@@ -91,6 +92,7 @@ class Context {
  private:
   struct Call {
     dnnl_primitive_t primitive;
+    const Kernel* kernel;
     std::vector<dnnl_exec_arg_t> arguments;
     char* fill;
     size_t fill_bytes;
@@ -115,6 +117,13 @@ class Context {
   }
 
   void Execute(const Call& call) {
+    if (call.kernel != nullptr) {
+      void* data[Kernel::kMostArguments];
+      for (size_t i = 0; i < call.arguments.size(); ++i)
+        dnnl_memory_get_data_handle(call.arguments[i].memory, &data[i]);
+      call.kernel->Run(reinterpret_cast<char* const*>(data));
+      return;
+    }
     if (call.primitive == nullptr) {
       void* data = call.fill;
       if (data == nullptr) dnnl_memory_get_data_handle(call.arguments[0].memory, &data);

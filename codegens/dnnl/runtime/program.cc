@@ -70,6 +70,7 @@ Program Program::Parse(const std::string& text) {
   Program program;
   program.precision = TextOf(object, "precision");
   program.extents = static_cast<int>(object["extents"].cast<int64_t>());
+  if (object.count("winograd")) program.winograd = object["winograd"].cast<bool>();
   program.inputs = NumbersOf<int>(ArrayOf(object, "inputs"));
   program.outputs = NumbersOf<int>(ArrayOf(object, "outputs"));
   program.constants = NumbersOf<int>(ArrayOf(object, "constants"));

@@ -42,6 +42,7 @@ struct Program {
   std::vector<int> inputs, outputs, constants;
   std::vector<Op> ops;
   int extents = 0;
+  bool winograd = true;
 
   /* Throws on text that is no program. */
   static Program Parse(const std::string& text);

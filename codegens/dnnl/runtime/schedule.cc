@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "layout.h"
+
 namespace byoc_dnnl {
 namespace {
 
@@ -25,7 +27,7 @@ PackedConstants::PackedConstants(dnnl::engine engine, std::vector<const void*> c
 int PackedConstants::Pack(int constant, size_t offset, const memory::desc& from, const memory::desc& to) {
   for (size_t i = 0; i < packed_.size(); ++i) {
     const Packed& p = packed_[i];
-    if (p.constant == constant && p.offset == offset && p.from == from && p.target.get_desc() == to)
+    if (p.constant == constant && p.offset == offset && p.from == from && p.kind.empty() && p.target.get_desc() == to)
       return static_cast<int>(i);
   }
   char* data = static_cast<char*>(const_cast<void*>(constants_[constant])) + offset;
@@ -33,7 +35,18 @@ int PackedConstants::Pack(int constant, size_t offset, const memory::desc& from,
   dnnl::stream stream(engine_);
   dnnl::reorder(source, target).execute(stream, source, target);
   stream.wait();
-  packed_.push_back({constant, offset, from, target});
+  packed_.push_back({constant, offset, from, "", target});
+  return static_cast<int>(packed_.size()) - 1;
+}
+
+int PackedConstants::Pack(int constant, size_t offset, const std::string& kind, size_t floats, const Fill& fill) {
+  for (size_t i = 0; i < packed_.size(); ++i)
+    if (packed_[i].constant == constant && packed_[i].offset == offset && packed_[i].kind == kind)
+      return static_cast<int>(i);
+  memory target(PlainDesc({static_cast<int64_t>(floats)}, memory::data_type::f32), engine_);
+  const char* data = static_cast<const char*>(constants_[constant]) + offset;
+  fill(reinterpret_cast<const float*>(data), static_cast<float*>(target.get_data_handle()));
+  packed_.push_back({constant, offset, {}, kind, target});
   return static_cast<int>(packed_.size()) - 1;
 }
 

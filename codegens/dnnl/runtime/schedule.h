@@ -3,8 +3,9 @@
 #define BYOC_DNNL_SCHEDULE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,12 +36,21 @@ struct Value {
   size_t offset = 0;  // bytes
 };
 
-/* One primitive with its arguments; without a primitive, the first argument's buffer is filled with zeros. */
+/* What computes a step where it is no primitive of oneDNN. */
+struct Kernel {
+  static constexpr size_t kMostArguments = 8;
+  virtual ~Kernel() = default;
+  /* `data`: the memory of each argument. */
+  virtual void Run(char* const* data) const = 0;
+};
+
+/* A primitive or a kernel with its arguments; without either, the first argument's buffer is filled with zeros. */
 struct Step {
   dnnl::primitive primitive;
   Arguments arguments;
   std::string label;
   bool is_op = false;  // else it moves elements between two ops
+  std::shared_ptr<const Kernel> kernel = nullptr;
 };
 
 struct Schedule {
@@ -49,11 +59,14 @@ struct Schedule {
   size_t arena_bytes = 0;
 };
 
-/* Constants in the layouts that primitives want, made once and shared by all schedules of a partition. */
+/* Constants in the layouts that primitives and kernels want, made once and shared by all schedules of a partition. */
 class PackedConstants {
  public:
   PackedConstants(dnnl::engine engine, std::vector<const void*> constants);
   int Pack(int constant, size_t offset, const memory::desc& from, const memory::desc& to);
+  /* By a function of our own, whose result `kind` identifies. */
+  using Fill = std::function<void(const float* from, float* to)>;
+  int Pack(int constant, size_t offset, const std::string& kind, size_t floats, const Fill& fill);
   void* Data(int packed) const { return packed_[packed].target.get_data_handle(); }
   const void* Constant(int index) const { return constants_[index]; }
 
@@ -62,6 +75,7 @@ class PackedConstants {
     int constant;
     size_t offset;
     memory::desc from;
+    std::string kind;  // of our own function
     memory target;
   };
   dnnl::engine engine_;
