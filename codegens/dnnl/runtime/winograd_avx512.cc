@@ -12,6 +12,8 @@ constexpr int kTile = 6, kProducts = kTile * kTile, kLanes = 16, kPanel = 2 * kL
 constexpr int64_t kBandFloats = 1 << 19;
 /* With fewer, reading the weights, which are 36 numbers for each window, takes longer than the products saved. */
 constexpr int64_t kFewestTiles = 9;
+/* Sums of a direct convolution; with fewer, threads that wait for each other three times take longer. */
+constexpr int64_t kFewestSums = 15000000;
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -231,8 +233,10 @@ void TransformSixteen(const WinogradShape& shape, const float* weights, int64_t 
 }  // namespace
 
 bool WinogradPays(const WinogradShape& shape) {
+  int64_t sums = shape.batch * shape.out_height * shape.out_width * shape.groups * shape.outputs * shape.inputs *
+                 shape.window * shape.window;
   return __builtin_cpu_supports("avx512f") && shape.inputs >= kLanes && shape.outputs >= kLanes &&
-         Tiles(shape) >= kFewestTiles;
+         Tiles(shape) >= kFewestTiles && sums >= kFewestSums;
 }
 
 size_t WinogradWeightFloats(const WinogradShape& shape) {
