@@ -12,6 +12,8 @@ constexpr int kTile = 6, kProducts = kTile * kTile, kLanes = 16, kPanel = 2 * kL
 constexpr int64_t kBandFloats = 1 << 19;
 /* With fewer, reading the weights, which are 36 numbers for each window, takes longer than the products saved. */
 constexpr int64_t kFewestTiles = 9;
+/* With fewer, transforming the image is too much for what it is used for. */
+constexpr int64_t kFewestOutputs = 48;
 /* Sums of a direct convolution; with fewer, threads that wait for each other three times take longer. */
 constexpr int64_t kFewestSums = 15000000;
 
@@ -235,7 +237,7 @@ void TransformSixteen(const WinogradShape& shape, const float* weights, int64_t 
 bool WinogradPays(const WinogradShape& shape) {
   int64_t sums = shape.batch * shape.out_height * shape.out_width * shape.groups * shape.outputs * shape.inputs *
                  shape.window * shape.window;
-  return __builtin_cpu_supports("avx512f") && shape.inputs >= kLanes && shape.outputs >= kLanes &&
+  return __builtin_cpu_supports("avx512f") && shape.inputs >= kLanes && shape.outputs >= kFewestOutputs &&
          Tiles(shape) >= kFewestTiles && sums >= kFewestSums;
 }
 
