@@ -86,6 +86,13 @@ def _config(values: Mapping[str, Any]) -> ModelConfig:
             f"byoc builds {', '.join(ARCHITECTURES)}",
             "export the model to ONNX and compile that",
         )
+    if values.get("quantization_config"):
+        method = dict(values["quantization_config"]).get("quant_method", "?")
+        raise UnsupportedModelError(
+            f'the checkpoint is quantised already ("{method}")',
+            "byoc reads checkpoints of floats",
+            "use the float checkpoint, and --weights rtn4:g32 to quantise it",
+        )
     if values.get("hidden_act", "silu") != "silu":
         raise UnsupportedModelError(
             f'the activation "{values["hidden_act"]}" is not known', "byoc builds SwiGLU layers"

@@ -14,7 +14,7 @@ from byoc.errors import UsageError
 from byoc.llm.checkpoint import Checkpoint
 from byoc.llm.config import ModelConfig, read_config
 from byoc.llm.graph import build_module
-from byoc.llm.kv_spec import check_fits
+from byoc.llm.kv_spec import KVSpec, check_fits
 from byoc.llm.layers import ModelWeights
 from byoc.llm.settings import Settings
 
@@ -70,10 +70,20 @@ def _checked(config: ModelConfig, settings: Settings) -> Settings:
         raise UsageError(f"{len(settings.kv)} cache specifications are given, the model has {config.layers} layers")
     for layer in range(config.layers):
         check_fits(settings.kv_of(layer), config.head_dim)
+    if not settings.fixed_scales and any(_needs_scales(settings.kv_of(i)) for i in range(config.layers)):
+        raise UsageError(
+            "a cache that is per-tensor needs scales, and none are given",
+            "they are fixed before the model runs, by calibration",
+            "pass Settings(fixed_scales=...), or use per-token, per-channel or per-block",
+        )
     for name, value in (("context", context), ("chunk", settings.chunk), ("batch", settings.batch)):
         if value < 1:
             raise UsageError(f"{name} is {value}", "it counts tokens or sequences", "give a number from 1 up")
     return replace(settings, context=context, chunk=min(settings.chunk, context))
+
+
+def _needs_scales(spec: KVSpec) -> bool:
+    return any(form.granularity == "per-tensor" and not form.is_float for form in (spec.keys, spec.values))
 
 
 def _facts(config: ModelConfig, settings: Settings) -> dict[str, Any]:

@@ -148,3 +148,14 @@ def test_an_unknown_architecture_or_an_unfit_cache_is_refused(tmp_path, folder):
         language_model(tmp_path / "m")
     with pytest.raises(UsageError, match="keys cannot be kept in groups of 32: a head has 8 channels"):
         language_model(folder[0], Settings(kv=parse_kv("k4v4:g32", 2)))
+
+
+def test_what_is_not_built_is_refused(tmp_path, folder):
+    with pytest.raises(UsageError, match="a cache that is per-tensor needs scales, and none are given"):
+        language_model(folder[0], Settings(kv=parse_kv("k8v8:g8:per-tensor", 2)))
+    for text in ("awq4:g128", "f16"):
+        with pytest.raises(UsageError, match=f'"{text}" is no format of weights'):
+            WeightSpec.parse(text)
+    make_folder(tmp_path / "m", quantization_config={"quant_method": "awq"})
+    with pytest.raises(UnsupportedModelError, match=r'the checkpoint is quantised already \("awq"\)'):
+        language_model(tmp_path / "m")
