@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from byoc_codegens.dnnl import convolution, elementwise, library, matmul, move, reduce
+from byoc_codegens.dnnl import convolution, elementwise, integer, library, matmul, move, reduce
 from byoc_codegens.dnnl.family import Kernel, Translation, check_tensors
 from byoc_codegens.dnnl.fuse import fuse
+from byoc_codegens.dnnl.integer_fuse import fuse_sums
 from byoc_codegens.dnnl.lift import lift
 from byoc_codegens.dnnl.program import Program
 from byoc_codegens.dnnl.stub import stub
 
 from byoc import Codegen, CSource, Match, Option, Peaks, op, register_codegen
 
-FAMILIES: tuple[Any, ...] = (convolution, matmul, elementwise, reduce, move)
+FAMILIES: tuple[Any, ...] = (convolution, matmul, elementwise, reduce, move, integer)
 _RIDERS = frozenset(kernel.op for kernel in elementwise.KERNELS)
 KERNELS: dict[str, Kernel] = {kernel.op: kernel for family in FAMILIES for kernel in family.KERNELS}
 
@@ -59,7 +60,8 @@ class Dnnl(Codegen):
         return (f"oneDNN {library.version()} ({library.SONAME})",)
 
     def check(self, m: Match) -> Any:
-        return check_tensors(m) or KERNELS[m.pattern].check(m)
+        kernel = KERNELS[m.pattern]
+        return check_tensors(m, kernel.dtypes) or kernel.check(m)
 
     def cost(self, m: Match) -> float | None:
         return 0.0 if _rides(m.root) else None
@@ -99,6 +101,6 @@ def program_of(partition: Any) -> Program:
         for value, tensor in zip(match.outs, results, strict=True):
             to.define(value, tensor)
     outputs = tuple(to.tensor(v) for v in partition.outputs)
-    ops = fuse(lift(to.ops, outputs), outputs)
+    ops = fuse(fuse_sums(lift(to.ops, outputs), outputs), outputs)
     precision, winograd = (str(partition.options[name]) for name in ("precision", "winograd"))
     return Program(inputs, outputs, ops, precision, winograd == "on")

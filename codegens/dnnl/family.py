@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from byoc_codegens.dnnl.program import Op, Tensor
+from byoc_codegens.dnnl.program import Op, PostOp, Tensor
 
 from byoc import Match, Value, reject
 
 MOST_DIMENSIONS = 12  # DNNL_MAX_NDIMS
+FLOATS = frozenset({"float32"})
+BYTES = frozenset({"int8", "uint8"})
 
 
 class Translation:
@@ -22,6 +24,7 @@ class Translation:
         self.tensors: dict[int, Tensor] = {}
         self.name = ""
         self._kept: list[Value] = []
+        self._numbers: dict[tuple[float, str], Tensor] = {}
 
     def tensor(self, value: Value) -> Tensor:
         """The tensor that stands for a value; constants and inputs become known when first asked for."""
@@ -47,17 +50,29 @@ class Translation:
         algorithm: str = "",
         numbers: Mapping[str, Any] | None = None,
         scalars: Mapping[str, float] | None = None,
+        dtype: str = "float32",
+        scales: Mapping[str, Tensor] | None = None,
+        post_ops: Iterable[PostOp] = (),
     ) -> Tensor:
-        """Append an op with a float32 result of this shape, and return the result."""
-        output = Tensor("float32", tuple(shape))
-        self.ops.append(Op(kind, tuple(inputs), output, algorithm, numbers or {}, scalars or {}, name=self.name))
+        """Append an op with a result of this shape, and return the result."""
+        output = Tensor(dtype, tuple(shape))
+        self.ops.append(
+            Op(
+                kind, tuple(inputs), output, algorithm, numbers or {}, scalars or {}, tuple(post_ops), self.name,
+                scales or {},
+            )
+        )  # fmt: skip
         return output
 
     def eltwise(self, algorithm: str, x: Tensor, alpha: float = 0.0, beta: float = 0.0) -> Tensor:
         return self.add("eltwise", [x], x.shape, algorithm=algorithm, scalars={"alpha": alpha, "beta": beta})
 
     def reshape(self, x: Tensor, shape: Any) -> Tensor:
-        return self.add("reshape", [x], shape)
+        return self.add("reshape", [x], shape, dtype=x.dtype)
+
+    def number(self, value: float, dtype: str = "float32") -> Tensor:
+        """A constant of one element; equal ones are the same tensor."""
+        return self._numbers.setdefault((value, dtype), Tensor(dtype, (1,), np.array([value], dtype)))
 
 
 @dataclass(frozen=True)
@@ -65,19 +80,20 @@ class Kernel:
     """How one kind of op is judged and translated.
 
     `check` returns a refusal or ``None``; `translate` adds to the program and returns the tensor of the result, or of
-    each result.
+    each result; `dtypes` are those of its tensors that oneDNN has a primitive for.
     """
 
     op: str
     translate: Callable[[Match, Translation], Tensor | tuple[Tensor, ...]]
     check: Callable[[Match], Any] = field(default=lambda m: None)
+    dtypes: frozenset[str] = FLOATS
 
 
-def check_tensors(m: Match) -> Any:
-    """What oneDNN wants of every tensor: float32, of known rank, not empty."""
+def check_tensors(m: Match, dtypes: frozenset[str] = FLOATS) -> Any:
+    """What oneDNN wants of every tensor: a dtype it computes in, known rank, some elements."""
     for value in (*m.inputs, *m.outs):
-        if value.dtype != "float32":
-            return reject(f"takes float32 tensors, not {value.dtype}", at=value)
+        if value.dtype not in dtypes:
+            return reject(f"takes {' and '.join(sorted(dtypes))} tensors, not {value.dtype}", at=value)
         if value.shape is None:
             return reject("the rank is not known", at=value)
         if value.rank > MOST_DIMENSIONS:

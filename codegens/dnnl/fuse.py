@@ -51,7 +51,7 @@ def _absorbable(op: Op, made_by: dict[int, int], fused: Sequence[Op | None]) -> 
 
 
 def _merged(producer: Op, op: Op, through: Tensor) -> Op | None:
-    if len(producer.post_ops) >= _MOST_POST_OPS or through.shape != op.output.shape:
+    if len(producer.post_ops) >= _MOST_POST_OPS or through.shape != op.output.shape or through.dtype != "float32":
         return None
     if op.kind == "eltwise":
         if producer.kind not in _WITH_ELTWISE:
@@ -68,7 +68,7 @@ def _merged(producer: Op, op: Op, through: Tensor) -> Op | None:
     same = other.shape == op.output.shape
     summed = any(p.kind == "sum" for p in producer.post_ops)
     if op.algorithm == "binary_add" and same and other.constant is None and producer.kind in _WITH_BIAS and not summed:
-        return _with(producer, PostOp("sum", input=other), op)
+        return _with(producer, PostOp("sum", alpha=1.0, input=other), op)
     return _with(producer, PostOp("binary", op.algorithm, input=other), op)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from byoc_codegens.dnnl.family import Kernel, Translation, ints
+from byoc_codegens.dnnl.family import BYTES, FLOATS, Kernel, Translation, ints
 from byoc_codegens.dnnl.program import Tensor
 
 from byoc import Match, reject
@@ -18,7 +18,7 @@ def _permute(m: Match, to: Translation) -> Tensor:
     x = to.tensor(m.root.inputs[0])
     axes = m.root.attrs.get("axes")
     order = [int(a) % x.rank for a in axes] if axes is not None else list(range(x.rank))[::-1]
-    return to.add("transpose", [x], m.out.shape, numbers={"axes": order})
+    return to.add("transpose", [x], m.out.shape, numbers={"axes": order}, dtype=x.dtype)
 
 
 def _check_concat(m: Match) -> Any:
@@ -30,7 +30,7 @@ def _check_concat(m: Match) -> Any:
 
 def _concat(m: Match, to: Translation) -> Tensor:
     axis = int(m.root.attrs["axis"]) % m.out.rank
-    return to.add("concat", [to.tensor(v) for v in m.root.inputs], m.out.shape, numbers={"axis": [axis]})
+    return to.add("concat", [to.tensor(v) for v in m.root.inputs], m.out.shape, numbers={"axis": [axis]}, dtype=m.out.dtype)
 
 
 def _check_split(m: Match) -> Any:
@@ -46,7 +46,8 @@ def _split(m: Match, to: Translation) -> tuple[Tensor, ...]:
     for value in m.outs:
         assert value.shape is not None
         begin = [at if i == axis else 0 for i in range(x.rank)]
-        parts.append(to.add("slice", [x], value.shape, numbers={"begin": begin, "steps": [1] * x.rank}))
+        numbers = {"begin": begin, "steps": [1] * x.rank}
+        parts.append(to.add("slice", [x], value.shape, numbers=numbers, dtype=x.dtype))
         at += int(value.shape[axis])
     return tuple(parts)
 
@@ -95,12 +96,13 @@ def _slice(m: Match, to: Translation) -> Tensor:
     found = _slice_of(m)
     assert found is not None
     begin, steps = found
-    return to.add("slice", [to.tensor(m.root.inputs[0])], m.out.shape, numbers={"begin": begin, "steps": steps})
+    numbers = {"begin": begin, "steps": steps}
+    return to.add("slice", [to.tensor(m.root.inputs[0])], m.out.shape, numbers=numbers, dtype=m.out.dtype)
 
 
 def _check_pad(m: Match) -> Any:
-    mode = m.root.attrs.get("pad_mode", "constant")
-    if mode != "constant" or float(m.root.attrs.get("pad_value", 0.0)) != 0.0:
+    mode, value = m.root.attrs.get("pad_mode", "constant"), float(m.root.attrs.get("pad_value", 0.0))
+    if mode != "constant" or (value != 0.0 and m.out.dtype == "float32"):
         return reject("pads with zeros only", at=m.out)
     if min(ints(m, "pad_width"), default=0) < 0:
         return reject("negative padding is not done", at=m.out)
@@ -109,16 +111,17 @@ def _check_pad(m: Match) -> Any:
 
 def _pad(m: Match, to: Translation) -> Tensor:
     width = ints(m, "pad_width")
-    return to.add(
-        "pad", [to.tensor(m.root.inputs[0])], m.out.shape, numbers={"before": width[::2], "after": width[1::2]}
-    )
+    filler = int(float(m.root.attrs.get("pad_value", 0.0))) % 256
+    numbers = {"before": width[::2], "after": width[1::2], "filler": [filler]}
+    return to.add("pad", [to.tensor(m.root.inputs[0])], m.out.shape, numbers=numbers, dtype=m.out.dtype)
 
 
+_ANY = FLOATS | BYTES
 KERNELS = (
-    *(Kernel(name, _reshape) for name in ("reshape", "squeeze", "expand_dims", "flatten")),
-    Kernel("permute_dims", _permute),
-    Kernel("concat", _concat, _check_concat),
-    Kernel("split", _split, _check_split),
-    Kernel("strided_slice", _slice, _check_slice),
-    Kernel("nn.pad", _pad, _check_pad),
+    *(Kernel(name, _reshape, dtypes=_ANY) for name in ("reshape", "squeeze", "expand_dims", "flatten")),
+    Kernel("permute_dims", _permute, dtypes=_ANY),
+    Kernel("concat", _concat, _check_concat, _ANY),
+    Kernel("split", _split, _check_split, _ANY),
+    Kernel("strided_slice", _slice, _check_slice, _ANY),
+    Kernel("nn.pad", _pad, _check_pad, _ANY),
 )

@@ -42,7 +42,7 @@ class PostOp:
     """What is applied to an op's result before it is stored.
 
     `kind` is ``"eltwise"`` (`algorithm` of `alpha` and `beta`), ``"binary"`` (`algorithm` with `input`), or ``"sum"``
-    (`input`, of the result's shape, is added; its memory may become the result's).
+    (`alpha` times `input` less `beta`, of the result's shape, is added; its memory may become the result's).
     """
 
     kind: str
@@ -56,7 +56,9 @@ class PostOp:
 class Op:
     """One op: a primitive with its post-ops, or a movement of elements.
 
-    `numbers` and `scalars` are its parameters; shapes are those of its tensors.
+    `numbers` and `scalars` are its parameters; shapes are those of its tensors.  `scales` are factors of integer
+    operands, for the whole tensor or each channel of the result, and zero points: by the names ``"source"``, ``"other"``
+    (second operand of a sum), ``"weights"``, ``"zero"`` (of the source) and ``"result zero"``.
     """
 
     kind: str
@@ -67,13 +69,14 @@ class Op:
     scalars: Mapping[str, float] = field(default_factory=dict)
     post_ops: tuple[PostOp, ...] = ()
     name: str = ""
+    scales: Mapping[str, Tensor] = field(default_factory=dict)
 
     def with_post_op(self, post_op: PostOp, output: Tensor) -> Op:
         return replace(self, post_ops=(*self.post_ops, post_op), output=output)
 
     def reads(self) -> tuple[Tensor, ...]:
         """Every tensor that it needs."""
-        return (*self.inputs, *(p.input for p in self.post_ops if p.input is not None))
+        return (*self.inputs, *self.scales.values(), *(p.input for p in self.post_ops if p.input is not None))
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ class _Writer:
             written["numbers"] = {key: [int(v) for v in values] for key, values in sorted(op.numbers.items())}
         if op.scalars:
             written["scalars"] = {key: float(v) for key, v in sorted(op.scalars.items())}
+        if op.scales:
+            written["scales"] = {key: self._tensor(t) for key, t in sorted(op.scales.items())}
         if op.post_ops:
             written["post_ops"] = [self._post_op(p) for p in op.post_ops]
         written["outputs"] = [self._tensor(op.output)]
@@ -153,7 +158,7 @@ class _Writer:
         written: dict[str, Any] = {"kind": post_op.kind}
         if post_op.algorithm:
             written["algorithm"] = post_op.algorithm
-        if post_op.kind == "eltwise":
+        if post_op.kind != "binary":
             written |= {"alpha": float(post_op.alpha), "beta": float(post_op.beta)}
         if post_op.input is not None:
             written["input"] = self._tensor(post_op.input)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from byoc_codegens.dnnl.convolution import _spread, padding_of
-from byoc_codegens.dnnl.family import Kernel, Translation, ints
+from byoc_codegens.dnnl.family import BYTES, FLOATS, Kernel, Translation, ints
 from byoc_codegens.dnnl.program import Tensor
 
 from byoc import Match, reject
@@ -59,7 +59,7 @@ def _pool(m: Match, to: Translation) -> Tensor:
         "strides": strides, "window": window, "dilation": [d - 1 for d in dilation], "before": before,
         "after": _reach(m),
     }  # fmt: skip
-    return to.add("pool", [x], m.out.shape, algorithm=algorithm, numbers=numbers)
+    return to.add("pool", [x], m.out.shape, algorithm=algorithm, numbers=numbers, dtype=x.dtype)
 
 
 def _check_adaptive(m: Match) -> Any:
@@ -212,7 +212,10 @@ def _resize(m: Match, to: Translation) -> Tensor:
 
 
 KERNELS = (
-    *(Kernel(name, _pool, _check_pool) for name in _POOLS),
+    *(
+        Kernel(name, _pool, _check_pool, FLOATS | BYTES if kind == "max" else FLOATS)
+        for name, (kind, _) in _POOLS.items()
+    ),
     *(Kernel(f"nn.adaptive_avg_pool{n}d", _adaptive, _check_adaptive) for n in (1, 2, 3)),
     *(Kernel(name, _reduction) for name in ("sum", "mean", "max", "min")),
     Kernel("nn.softmax", _softmax),

@@ -125,8 +125,7 @@ Value Builder::Computed(int tensor) {
   const Value& value = values_[tensor];
   memory::data_type type = Type(tensor);
   if (value.desc.get_data_type() == type) return value;
-  if (!IsStrided(value.desc)) return As(value, PlainDesc(value.desc.get_dims(), type));
-  return As(value, memory::desc(value.desc.get_dims(), type, value.desc.get_strides()));
+  return As(value, IsStrided(value.desc) ? Retyped(value.desc, type) : PlainDesc(value.desc.get_dims(), type));
 }
 
 Value Builder::Reshaped(const Value& value, const memory::dims& shape) {
@@ -137,17 +136,22 @@ Value Builder::Reshaped(const Value& value, const memory::dims& shape) {
   return {view, strided.buffer, strided.offset};
 }
 
-void Builder::AddCopy(const Value& from, const Value& to) {
-  primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  dnnl::reorder::primitive_desc descriptor(engine_, from.desc, engine_, to.desc, attributes);
-  Step step{dnnl::primitive(descriptor.get()), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, "reorder"};
+void Builder::AddCopy(const Value& from, const Value& to, const Op* op) {
+  Epilogue epilogue;
+  if (op) AddScales(*op, {}, &epilogue);
+  epilogue.attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  dnnl::reorder::primitive_desc descriptor(engine_, from.desc, engine_, to.desc, epilogue.attributes);
+  std::string label = op ? op->kind + " " + op->name : "reorder";
+  Step step{dnnl::primitive(descriptor.get()), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, label, op != nullptr};
+  step.arguments.insert(step.arguments.end(), epilogue.operands.begin(), epilogue.operands.end());
   memory::desc scratchpad = descriptor.scratchpad_desc();
   if (scratchpad.get_size() > 0) step.arguments.push_back({DNNL_ARG_SCRATCHPAD, New(scratchpad)});
   schedule_.steps.push_back(std::move(step));
 }
 
-void Builder::AddFill(const Value& value) { schedule_.steps.push_back({{}, {{DNNL_ARG_DST, value}}, "fill"}); }
+void Builder::AddFill(const Value& value, int byte) {
+  schedule_.steps.push_back({{}, {{DNNL_ARG_DST, value}}, "fill", false, byte});
+}
 
 /* Whether nothing needs the buffer's content any more once the current op has added to it. */
 bool Builder::MayOverwrite(int buffer, const Arguments& operands) const {
@@ -186,18 +190,25 @@ Builder::Epilogue Builder::EpilogueOf(const Op& op, const Arguments& operands, c
       continue;
     }
     Value operand = PostOperand(post_op, whole, shape);
-    bool in_place = post_op.kind == "sum" && result.sum.buffer < 0 && MayOverwrite(operand.buffer, operands);
+    memory::data_type type = operand.desc.get_data_type();
+    bool in_place = post_op.kind == "sum" && result.sum.buffer < 0 && MayOverwrite(operand.buffer, operands) &&
+                    (type == Type(op.outputs[0]) || IsStrided(operand.desc));
     if (in_place) {
-      post_ops.append_sum(1.f);
+      post_ops.append_sum(post_op.alpha, static_cast<int>(post_op.beta), type);
       result.sum = operand;
       continue;
     }
+    bool scaled = post_op.kind == "sum" && (post_op.alpha != 1 || post_op.beta != 0);
+    if (scaled) post_ops.append_eltwise(dnnl::algorithm::eltwise_linear, 1 / post_op.alpha, 0);
     int argument = DNNL_ARG_ATTR_MULTIPLE_POST_OP(post_ops.len()) | DNNL_ARG_SRC_1;
     post_ops.append_binary(AlgorithmOf(post_op.kind == "sum" ? "binary_add" : post_op.algorithm),
                            memory::desc(operand.desc.get_dims(), operand.desc.get_data_type(),
                                         memory::format_tag::any));
     result.operands.push_back({argument, operand});
+    if (scaled)
+      post_ops.append_eltwise(dnnl::algorithm::eltwise_linear, post_op.alpha, -post_op.alpha * post_op.beta);
   }
+  AddScales(op, operands, &result);
   result.attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   result.attributes.set_post_ops(post_ops);
   return result;
@@ -215,15 +226,16 @@ Value Builder::Result(const Epilogue& epilogue, const Make& make, Descriptor* de
   const Value& added = epilogue.sum;
   if (added.buffer < 0) return New(layout);
   ForgetCopies(added.buffer);
-  if (added.desc == layout) return added;
-  Descriptor alternative = make(added.desc, epilogue.attributes);
+  memory::desc own = Retyped(added.desc, layout.get_data_type());
+  if (own == layout) return {layout, added.buffer, added.offset};
+  Descriptor alternative = make(own, epilogue.attributes);
   if (alternative && std::string(alternative.impl_info_str()) == descriptor->impl_info_str()) {
     *descriptor = alternative;
-    return added;
+    return {own, added.buffer, added.offset};
   }
-  Value copy = New(layout);
+  Value copy = New(Retyped(layout, added.desc.get_data_type()));
   AddCopy(added, copy);
-  return copy;
+  return {layout, copy.buffer, copy.offset};
 }
 
 /* Images are kept with their channels last, in which oneDNN's best primitives work, unless a primitive would become
@@ -248,8 +260,11 @@ bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make, co
   Step step{dnnl::primitive(descriptor.get()), {}, op.kind + " " + op.name + " " + descriptor.impl_info_str(), true};
   Arguments all = operands;
   all.insert(all.end(), epilogue.operands.begin(), epilogue.operands.end());
-  for (const auto& [argument, value] : all)
-    step.arguments.push_back({argument, As(value, descriptor.query_md(dnnl::query::exec_arg_md, argument))});
+  for (const auto& [argument, value] : all) {
+    bool as_it_is = argument & (DNNL_ARG_ATTR_SCALES | DNNL_ARG_ATTR_ZERO_POINTS);
+    memory::desc wanted = as_it_is ? value.desc : descriptor.query_md(dnnl::query::exec_arg_md, argument);
+    step.arguments.push_back({argument, As(value, wanted)});
+  }
   step.arguments.push_back({DNNL_ARG_DST, result});
   memory::desc scratchpad = descriptor.query_md(dnnl::query::scratchpad_md);
   if (scratchpad.get_size() > 0) step.arguments.push_back({DNNL_ARG_SCRATCHPAD, New(scratchpad)});

@@ -39,8 +39,9 @@ class Builder {
 
   void Set(int tensor, const Value& value) { values_[tensor] = value; }
   Value New(const memory::desc& desc);
-  void AddCopy(const Value& from, const Value& to);
-  void AddFill(const Value& value);
+  /* `op` is the one whose scales and zero points the elements are converted with, if any. */
+  void AddCopy(const Value& from, const Value& to, const Op* op = nullptr);
+  void AddFill(const Value& value, int byte);
 
   /* Append an op's primitive with its post-ops: operands come in the layouts that the primitive wants.  `rows` is the
    * result's shape as a matrix, where the primitive computes one in place of a tensor of more dimensions. */
@@ -60,6 +61,7 @@ class Builder {
     Arguments operands;
     Value sum;  // what the result is added to, in its memory; no buffer where there is none
   };
+  void AddScales(const Op& op, const Arguments& operands, Epilogue* epilogue) const;
   Epilogue EpilogueOf(const Op& op, const Arguments& operands, const memory::dims& shape);
   Value PostOperand(const PostOp& post_op, const memory::dims& whole, const memory::dims& shape);
   bool MayOverwrite(int buffer, const Arguments& operands) const;

@@ -70,7 +70,10 @@ void BuildBinary(Builder& builder, const Op& op) {
   size_t rank = builder.Shape(op.outputs[0]).size();
   Value left = OfRank(builder, builder.Computed(op.inputs[0]), rank);
   Value right = OfRank(builder, builder.Computed(op.inputs[1]), rank);
-  if (left.desc.get_dims() == right.desc.get_dims()) right = builder.As(right, left.desc);
+  if (left.desc.get_dims() == right.desc.get_dims()) {
+    memory::data_type type = right.desc.get_data_type();
+    if (IsStrided(left.desc) || type == left.desc.get_data_type()) right = builder.As(right, Retyped(left.desc, type));
+  }
   auto make = [&](const Arguments& operands, const memory::desc& result, const primitive_attr& attributes) {
     return Descriptor(dnnl::binary::primitive_desc(builder.engine(), AlgorithmOf(op.algorithm),
                                                    operands[0].second.desc, operands[1].second.desc, result,

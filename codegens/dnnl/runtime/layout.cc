@@ -100,6 +100,12 @@ memory::desc ChannelsLastDesc(const memory::dims& shape, memory::data_type type)
   return memory::desc(shape, type, DenseStrides(shape, order));
 }
 
+memory::desc Retyped(const memory::desc& desc, memory::data_type type) {
+  if (desc.get_data_type() == type) return desc;
+  if (!IsStrided(desc)) throw std::invalid_argument("a blocked layout is wanted for another type");
+  return memory::desc(desc.get_dims(), type, desc.get_strides());
+}
+
 bool IsStrided(const memory::desc& desc) {
   return desc.get_format_kind() == memory::format_kind::blocked && desc.get_inner_nblks() == 0;
 }

@@ -16,6 +16,9 @@ memory::desc PlainDesc(const memory::dims& shape, memory::data_type type);
 /* The second dimension innermost, the others row-major. */
 memory::desc ChannelsLastDesc(const memory::dims& shape, memory::data_type type);
 
+/* The same layout for elements of another type of the same or another size; the layout must be strided. */
+memory::desc Retyped(const memory::desc& desc, memory::data_type type);
+
 /* Whether elements stand alone, at a stride for each dimension. */
 bool IsStrided(const memory::desc& desc);
 

@@ -32,7 +32,7 @@ void BuildConcat(Builder& builder, const Op& op) {
 void BuildPad(Builder& builder, const Op& op) {
   Value source = builder.Computed(op.inputs[0]);
   Value result = builder.New(PlainDesc(builder.Shape(op.outputs[0]), source.desc.get_data_type()));
-  builder.AddFill(result);
+  builder.AddFill(result, static_cast<int>(op.Number("filler")));
   builder.AddCopy(source, {result.desc.submemory_desc(source.desc.get_dims(), op.Get("before")), result.buffer});
   builder.Set(op.outputs[0], result);
 }
@@ -83,7 +83,7 @@ const std::map<std::string, Build>& Builds() {
       {"reduction", BuildReduction},     {"resampling", BuildResampling},       {"softmax", BuildSoftmax},
       {"layer_norm", BuildLayerNorm},    {"lrn", BuildLrn},                     {"concat", BuildConcat},
       {"pad", BuildPad},                 {"reshape", BuildReshape},             {"transpose", BuildTranspose},
-      {"slice", BuildSlice},             {"copy", BuildCopy}};
+      {"slice", BuildSlice},             {"copy", BuildCopy},                   {"convert", BuildConvert}};
   return builds;
 }
 

@@ -25,6 +25,7 @@ void BuildReshape(Builder& builder, const Op& op);
 void BuildTranspose(Builder& builder, const Op& op);
 void BuildSlice(Builder& builder, const Op& op);
 void BuildCopy(Builder& builder, const Op& op);
+void BuildConvert(Builder& builder, const Op& op);
 
 /* Emit with the operands as they are; if oneDNN has no such primitive, with plain ones. */
 using MakeFor = std::function<Descriptor(const Arguments& operands, const memory::desc& result,

@@ -40,7 +40,7 @@ class Context {
       std::memset(arena_.get(), 0, bytes);
     }
     for (const Step& step : schedule.steps) {
-      Call call{step.primitive ? step.primitive.get() : nullptr, step.kernel.get(), {}, nullptr, 0};
+      Call call{step.primitive ? step.primitive.get() : nullptr, step.kernel.get(), {}, nullptr, 0, step.filler};
       for (const auto& [argument, value] : step.arguments) {
         const Buffer& buffer = schedule.buffers[value.buffer];
         char* data = DataOf(buffer, packed);
@@ -96,6 +96,7 @@ class Context {
     std::vector<dnnl_exec_arg_t> arguments;
     char* fill;
     size_t fill_bytes;
+    int filler;
   };
   struct Edge {
     dnnl_memory_t memory;
@@ -127,7 +128,7 @@ class Context {
     if (call.primitive == nullptr) {
       void* data = call.fill;
       if (data == nullptr) dnnl_memory_get_data_handle(call.arguments[0].memory, &data);
-      std::memset(data, 0, call.fill_bytes);
+      std::memset(data, call.filler, call.fill_bytes);
       return;
     }
     dnnl::error::wrap_c_api(dnnl_primitive_execute(call.primitive, stream_.get(),

@@ -47,6 +47,9 @@ Op OpOf(const json::Object& object) {
   if (object.count("scalars"))
     for (const auto& [key, value] : object["scalars"].cast<json::Object>())
       op.scalars[key.cast<tvm::ffi::String>()] = value.cast<double>();
+  if (object.count("scales"))
+    for (const auto& [key, value] : object["scales"].cast<json::Object>())
+      op.scales[key.cast<tvm::ffi::String>()] = static_cast<int>(value.cast<int64_t>());
   for (const auto& item : ArrayOf(object, "post_ops")) op.post_ops.push_back(PostOpOf(item.cast<json::Object>()));
   return op;
 }

@@ -17,7 +17,8 @@ struct Tensor {
   Numbers shape;
 };
 
-/* What is applied to an op's result before it is stored: kind is "eltwise", "binary" or "sum". */
+/* What is applied to an op's result before it is stored: kind is "eltwise", "binary" or "sum", which adds `alpha` times
+ * the input less `beta`. */
 struct PostOp {
   std::string kind, algorithm;
   float alpha = 0, beta = 0;
@@ -30,6 +31,7 @@ struct Op {
   std::map<std::string, Numbers> numbers;
   std::map<std::string, double> scalars;
   std::vector<PostOp> post_ops;
+  std::map<std::string, int> scales;  // tensors of factors and zero points, by the operand that they belong to
 
   const Numbers& Get(const std::string& key) const;
   double Scalar(const std::string& key) const;

@@ -9,12 +9,15 @@ constexpr auto kInference = dnnl::prop_kind::forward_inference;
 }  // namespace
 
 void BuildPool(Builder& builder, const Op& op) {
+  Value source = builder.Computed(op.inputs[0]);
+  if (memory::data_type_size(source.desc.get_data_type()) == 1)  // the fast ones for bytes want channels last
+    source = builder.As(source, ChannelsLastDesc(source.desc.get_dims(), source.desc.get_data_type()));
   auto make = [&](const Arguments& operands, const memory::desc& result, const primitive_attr& attributes) {
     return Descriptor(dnnl::pooling_forward::primitive_desc(
         builder.engine(), kInference, AlgorithmOf(op.algorithm), operands[0].second.desc, result, op.Get("strides"),
         op.Get("window"), op.Get("dilation"), op.Get("before"), op.Get("after"), attributes, true));
   };
-  EmitAsTheyAre(builder, op, {{DNNL_ARG_SRC, builder.Computed(op.inputs[0])}}, make);
+  EmitAsTheyAre(builder, op, {{DNNL_ARG_SRC, source}}, make);
 }
 
 /* The result keeps the reduced dimensions, with size one. */

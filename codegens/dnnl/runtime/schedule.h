@@ -44,13 +44,14 @@ struct Kernel {
   virtual void Run(char* const* data) const = 0;
 };
 
-/* A primitive or a kernel with its arguments; without either, the first argument's buffer is filled with zeros. */
+/* A primitive or a kernel with its arguments; without either, the first argument's buffer is filled with a byte. */
 struct Step {
   dnnl::primitive primitive;
   Arguments arguments;
   std::string label;
   bool is_op = false;  // else it moves elements between two ops
   std::shared_ptr<const Kernel> kernel = nullptr;
+  int filler = 0;
 };
 
 struct Schedule {
