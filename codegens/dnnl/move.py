@@ -30,7 +30,8 @@ def _check_concat(m: Match) -> Any:
 
 def _concat(m: Match, to: Translation) -> Tensor:
     axis = int(m.root.attrs["axis"]) % m.out.rank
-    return to.add("concat", [to.tensor(v) for v in m.root.inputs], m.out.shape, numbers={"axis": [axis]}, dtype=m.out.dtype)
+    inputs = [to.tensor(v) for v in m.root.inputs]
+    return to.add("concat", inputs, m.out.shape, numbers={"axis": [axis]}, dtype=m.out.dtype)
 
 
 def _check_split(m: Match) -> Any:

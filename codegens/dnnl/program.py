@@ -57,8 +57,8 @@ class Op:
     """One op: a primitive with its post-ops, or a movement of elements.
 
     `numbers` and `scalars` are its parameters; shapes are those of its tensors.  `scales` are factors of integer
-    operands, for the whole tensor or each channel of the result, and zero points: by the names ``"source"``, ``"other"``
-    (second operand of a sum), ``"weights"``, ``"zero"`` (of the source) and ``"result zero"``.
+    operands, for the whole tensor or each channel of the result, and zero points: by the names ``"source"``,
+    ``"other"`` (second operand of a sum), ``"weights"``, ``"zero"`` (of the source) and ``"result zero"``.
     """
 
     kind: str

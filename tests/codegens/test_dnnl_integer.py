@@ -87,7 +87,9 @@ def test_ties_go_to_the_even_integer_before_an_odd_zero_point_is_added():
 
 
 @pytest.mark.parametrize("types", [("uint8", "int8", "int8"), ("int8", "int8", "uint8"), ("uint8", "uint8", "uint8")])
-@pytest.mark.parametrize(("factors", "zeros"), [((0.7071, 0.3183), (2, 1, 3)), ((1.0, 1.0), (0, 0, 0)), ((0.1037, 2), (3, -3, 0))])
+@pytest.mark.parametrize(
+    ("factors", "zeros"), [((0.7071, 0.3183), (2, 1, 3)), ((1.0, 1.0), (0, 0, 0)), ((0.1037, 2), (3, -3, 0))]
+)
 def test_sums_agree_with_the_reference(types, factors, zeros):
     a, b = integers((2, 5, 8, 9), types[0]), integers((2, 5, 8, 9), types[1], 1)
     attrs = add_attrs(factors, types[2], zeros)
@@ -102,9 +104,7 @@ def test_sums_agree_with_the_reference(types, factors, zeros):
 def test_changes_of_scale_agree_with_the_reference(dtype, out, zero):
     x = integers((2, 3, 17), dtype)
     attrs = {"x_zero": 4, **rounding([0.3719], out, zero)}
-    assert_within_a_step(
-        compiled(requantize, attrs, (), (x.shape, dtype))(x)[0], rounded(x.astype("int64") - 4, attrs)
-    )
+    assert_within_a_step(compiled(requantize, attrs, (), (x.shape, dtype))(x)[0], rounded(x.astype("int64") - 4, attrs))
 
 
 @pytest.mark.parametrize("keepdims", [True, False])
@@ -137,6 +137,7 @@ def test_sixteen_bits_are_refused():
 
 def residual_block(x, seed: int, factors=(0.6131, 0.6131), zeros=(0, 0, 0), low: int | None = None):
     """Two convolutions, whose result is added to what a third one gives."""
+
     def conv(x, seed: int, out: str, zero: int = 0):
         w, bias = integers((8, 8, 3, 3), "int8", seed), integers((8,), "int8", seed + 1).astype("int32")
         attrs = conv_attrs(2, padding=(1, 1, 1, 1)) | rounding(np.linspace(0.5, 1, 8) / 1500, out, zero)
@@ -150,9 +151,7 @@ def residual_block(x, seed: int, factors=(0.6131, 0.6131), zeros=(0, 0, 0), low:
 @pytest.mark.parametrize("factors", [(0.6131, 0.6131), (1.0, 1.0), (0.3183, 0.9093)])
 @pytest.mark.parametrize("zeros", [(0, 0, 0), (3, 2, 5)])
 def test_a_residual_is_added_by_the_convolution(factors, zeros):
-    function = relax_function(
-        lambda x: residual_block(x, 1, factors, zeros, low=zeros[2]), ((2, 8, 10, 10), "int8")
-    )
+    function = relax_function(lambda x: residual_block(x, 1, factors, zeros, low=zeros[2]), ((2, 8, 10, 10), "int8"))
     x, ours = integers((2, 8, 10, 10), "int8"), Compiled(function)
     assert len(ours.program.ops) == 3 and "sum" in ours.kinds[-1]
     assert_within_a_step(ours(x)[0], host(function, x))

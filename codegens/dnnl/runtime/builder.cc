@@ -150,7 +150,7 @@ void Builder::AddCopy(const Value& from, const Value& to, const Op* op) {
 }
 
 void Builder::AddFill(const Value& value, int byte) {
-  schedule_.steps.push_back({{}, {{DNNL_ARG_DST, value}}, "fill", false, byte});
+  schedule_.steps.push_back({{}, {{DNNL_ARG_DST, value}}, "fill", false, nullptr, byte});
 }
 
 /* Whether nothing needs the buffer's content any more once the current op has added to it. */
