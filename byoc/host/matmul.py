@@ -35,7 +35,7 @@ def matmul_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str) ->
     batch = result[:-2]
     plain = all(isinstance(d, int) and d == 1 for d in right_batch)
     if plain:
-        rows, batch, left_batch = product(left[:-1]), [], []
+        rows, batch, left_batch, right_batch = product(left[:-1]), [], [], []
     constant = isinstance(call.args[1], tvm.ir.GenericConst) and plain
     weight_shape: list[Any] = right
     weight_arg = call.args[1]

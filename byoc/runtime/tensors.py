@@ -37,7 +37,10 @@ def tensor_from_numpy(array: Array, dtype: str) -> Tensor:
     """A tensor on the memory of ``array``, or on an aligned copy if that is not contiguous or not aligned."""
     import tvm_ffi
 
-    if not array.flags.c_contiguous or not array.size:  # numpy gives empty arrays strides that TVM refuses
+    if not array.size:  # numpy gives empty arrays strides that TVM refuses
+        place = tvm_ffi.from_dlpack(aligned_empty((1,), _integers_like(array.dtype)))
+        return _create_view()(place, tvm_ffi.Shape(array.shape), tvm_ffi.dtype(dtype or str(array.dtype)), 0)
+    if not array.flags.c_contiguous:
         array = aligned_copy(array)
     if is_extended(dtype):
         return _retyped(tensor_from_numpy(array.view(_integers_like(array.dtype)), ""), dtype)

@@ -80,9 +80,9 @@ def _beside(reference: Reference, targets: tuple[str, ...]) -> dict[str, Any]:
     differ = [n for n in reference.steps if not _within_a_step(outputs[n], reference.outputs[n])]
     others = [n for n in reference.outputs if n not in reference.steps]
     error = max([_difference(outputs[n], reference.outputs[n]) for n in others], default=0.0)
-    half = any(reference.outputs[n].dtype == np.float16 for n in others)
+    half = any(reference.outputs[n].dtype == np.float16 for n in others)  # two roundings of it are 2e-3
     return {
-        "status": "DIFFERS" if differ or error > (1e-3 if half else 1e-4) else "matches",
+        "status": "DIFFERS" if differ or error > (2e-3 if half else 1e-4) else "matches",
         "beside": reference.name,
         "error": error,
         "summary": plan.summary(),
@@ -101,6 +101,10 @@ def _feeds(name: str, model: onnx.ModelProto) -> dict[str, np.ndarray]:
     feeds = random_inputs(model)
     if name.endswith("gpt2_past_mask_one_layer.onnx"):
         feeds["attention_mask"] = np.ones_like(feeds["attention_mask"])  # its fused kernel takes zeros and ones only
+    if name.endswith("tiny-random-gpt2-fp16-cuda/past.onnx"):
+        batch, tokens = feeds["input_ids"].shape
+        feeds["attention_mask"] = np.ones((batch, feeds["past_0"].shape[3] + tokens), np.int32)
+        feeds["attention_mask"][0, 0] = 0
     if name.endswith("reshape_fusion_input_is_graph_input.onnx"):
         feeds["AnotherInput"] = np.zeros((1, 1, 30), np.float32)  # the extent that the Reshape of 6,000 elements needs
     return feeds

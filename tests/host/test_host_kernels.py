@@ -110,3 +110,8 @@ def test_a_matrix_product_with_constant_weights_bias_and_gelu(tmp_path: Path, sh
 )
 def test_a_product_of_two_batches_of_matrices(tmp_path: Path, left: list, right: list) -> None:
     check(tmp_path, [helper.make_node("MatMul", ["x", "z"], ["y"])], {"x": left, "z": right}, {})
+
+
+def test_a_product_of_one_matrix_in_several_dimensions(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    check(tmp_path, [node], {"x": [1, 1, 5, 3], "w": [1, 1, 3, 7]}, {})

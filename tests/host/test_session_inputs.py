@@ -52,6 +52,16 @@ def test_a_misspelt_name_is_recognised() -> None:
         session.run({"input_ids": ones, "atention_mask": ones})
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_empty_input_of_several_dimensions_runs(dtype: str) -> None:
+    specs = [TensorSpec(name, dtype, (2, extent, 4)) for name, extent in (("past", "p"), ("new", "n"), ("y", "p + n"))]
+    model = host_model({"main": (specs[:2], specs[2:], lambda past, new: relax.op.concat([past, new], 1))})
+    new = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    with model.session() as session:
+        found = session.run({"past": np.zeros((2, 0, 4), dtype), "new": new})
+    np.testing.assert_array_equal(found["y"], new)
+
+
 @pytest.fixture(scope="module")
 def symbolic() -> Iterator[Session]:
     """y = a @ b, a[m, k], b[k, (2 * m)]."""

@@ -14,7 +14,7 @@ from byoc.importer.node_view import NodeView
 from byoc.importer.values import Dim, constant
 
 op = relax.op
-NEVER = -3.0e38  # the score of a key that a query does not see
+_NEVER = float(np.finfo(np.float32).min)  # the score of a key that a query does not see
 
 
 def split_heads(view: NodeView, x: relax.Expr, heads: int) -> relax.Expr:
@@ -35,7 +35,8 @@ def merge_heads(view: NodeView, x: relax.Expr) -> relax.Expr:
 def scores_of(view: NodeView, q: relax.Expr, k: relax.Expr, scale: float | None) -> relax.Expr:
     """``scale * q @ k.T``: ``q`` [batch, heads, queries, dim], ``k`` [batch, kv_heads, keys, dim].
 
-    ``scale`` None or 0 stands for ``dim ** -0.5``.  Heads that share keys are rows of one product.
+    ``scale`` None or 0 stands for ``dim ** -0.5``.  Heads that share keys are rows of one product.  Scores are float32
+    even of 16-bit operands: beside a mask's -10000 they would have no digits left.
     """
     batch, heads, queries, dim = view.shape_of(q)
     kv_heads, keys = view.shape_of(k)[1:3]
@@ -44,6 +45,7 @@ def scores_of(view: NodeView, q: relax.Expr, k: relax.Expr, scale: float | None)
     factor = scale or 1.0 / math.sqrt(int(dim))
     scaled = view.emit(op.multiply(q, relax.const(factor, _dtype(view, q))))
     product = view.emit(op.matmul(_rows(view, scaled, kv_heads), view.emit(op.permute_dims(k, [0, 1, 3, 2]))))
+    product = _as(view, product, "float32")
     return product if kv_heads == heads else view.emit(op.reshape(product, shape_expr([batch, heads, queries, keys])))
 
 
@@ -51,6 +53,7 @@ def mix(view: NodeView, weights: relax.Expr, v: relax.Expr) -> relax.Expr:
     """``weights @ v``, with ``weights`` [batch, heads, queries, keys] and ``v`` [batch, kv_heads, keys, dim]."""
     batch, heads, queries, _ = view.shape_of(weights)
     kv_heads, dim = view.shape_of(v)[1], view.shape_of(v)[3]
+    weights = _as(view, weights, _dtype(view, v))
     product = view.emit(op.matmul(_rows(view, weights, int(kv_heads)), v))
     return product if kv_heads == heads else view.emit(op.reshape(product, shape_expr([batch, heads, queries, dim])))
 
@@ -72,13 +75,15 @@ def capped(view: NodeView, scores: relax.Expr, softcap: float) -> relax.Expr:
 
 def biased(view: NodeView, scores: relax.Expr, bias: relax.Expr | None) -> relax.Expr:
     """Scores plus a bias that broadcasts to them."""
-    return scores if bias is None else view.emit(op.add(*align(view, scores, bias)))
+    if bias is None:
+        return scores
+    return view.emit(op.add(*align(view, scores, _as(view, bias, _dtype(view, scores)))))
 
 
-def hide(view: NodeView, scores: relax.Expr, seen: relax.Expr, value: float = NEVER) -> relax.Expr:
-    """Scores where ``seen`` (bool) says so, else ``value``."""
+def hide(view: NodeView, scores: relax.Expr, seen: relax.Expr) -> relax.Expr:
+    """Scores where ``seen`` (bool) says so, else the lowest number that there is."""
     scores, seen = align(view, scores, seen)
-    return view.emit(op.where(seen, scores, relax.const(value, _dtype(view, scores))))
+    return view.emit(op.where(seen, scores, relax.const(_NEVER, _dtype(view, scores))))
 
 
 def softmax(view: NodeView, scores: relax.Expr, sink: relax.Expr | None = None) -> relax.Expr:
@@ -86,6 +91,7 @@ def softmax(view: NodeView, scores: relax.Expr, sink: relax.Expr | None = None) 
     if sink is None:
         return view.emit(op.nn.softmax(scores, -1))
     batch, heads, queries, keys = view.shape_of(scores)
+    sink = _as(view, sink, _dtype(view, scores))
     column = view.emit(op.reshape(sink, shape_expr([1, view.shape_of(sink)[0], 1, 1])))
     column = view.emit(op.broadcast_to(column, shape_expr([batch, heads, queries, 1])))
     both = view.emit(op.nn.softmax(view.emit(op.concat([scores, column], 3)), -1))
@@ -109,6 +115,10 @@ def extent_tensor(view: NodeView, extent: Dim, size: int = 1) -> relax.Expr:
     if isinstance(extent, int):
         return constant(np.full(size, extent, np.int64))
     return view.emit(op.shape_to_tensor(shape_expr([extent] * size)))
+
+
+def _as(view: NodeView, x: relax.Expr, dtype: str) -> relax.Expr:
+    return x if _dtype(view, x) == dtype else view.emit(op.astype(x, dtype))
 
 
 def _dtype(view: NodeView, x: Any) -> str:

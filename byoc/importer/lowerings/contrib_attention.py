@@ -50,7 +50,8 @@ def _group_query_attention(view: NodeView) -> Results:
     window, smooth = view.attribute("local_window_size", -1), view.attribute("smooth_softmax", -1) == 1
     q, k, v = _group_heads(view, heads, kv_heads)
     tokens = view.shape_of(q)[2]
-    starts, length = _group_starts(view, tokens)
+    ends = _ends(view)
+    starts, length = _group_starts(view, ends, tokens)
     if view.attribute("do_rotary", 0):
         positions = _group_positions(view, starts, tokens)
         cosines, sines = (rows_of(view, view.tensor(index), positions) for index in (7, 8))
@@ -66,7 +67,8 @@ def _group_query_attention(view: NodeView) -> Results:
     scores = core.biased(view, scores, view.tensor(10) if view.has(10) else None)
     here = core.query_places(view, tokens, starts)
     there = core.places(view, view.shape_of(k)[2])
-    seen = view.emit(op.less_equal(there, here))
+    last = view.emit(op.reshape(ends, shape_expr([view.shape_of(ends)[0], 1, 1, 1])))
+    seen = view.emit(op.less_equal(there, view.emit(op.minimum(here, last))))  # queries behind the end are padding
     if window > 0:
         near = op.less(view.emit(op.subtract(here, there)), relax.const(window, "int64"))
         seen = view.emit(op.logical_and(seen, view.emit(near)))
@@ -87,7 +89,13 @@ def _group_heads(view: NodeView, heads: int, kv_heads: int) -> list[relax.Expr]:
     return [view.emit(op.strided_slice(packed, [1], [a], [b])) for a, b in itertools.pairwise(bounds)]
 
 
-def _group_starts(view: NodeView, tokens: Dim) -> tuple[relax.Expr, Dim]:
+def _ends(view: NodeView) -> relax.Expr:
+    """int64[batch]: the place of each sequence's last token."""
+    ends = view.emit(op.astype(view.tensor(5), "int64"))
+    return ends if view.rank(5) == 1 else view.emit(op.reshape(ends, shape_expr([view.shape(0)[0]])))
+
+
+def _group_starts(view: NodeView, ends: relax.Expr, tokens: Dim) -> tuple[relax.Expr, Dim]:
     """How many tokens stand before the new ones, int64[batch], and how many the present caches hold.
 
     In the first step, where the longest sequence is as long as the new tokens, none does, whatever seqlens_k says.
@@ -99,9 +107,6 @@ def _group_starts(view: NodeView, tokens: Dim) -> tuple[relax.Expr, Dim]:
         else runtime_shape(view, view.emit(op.astype(op.reshape(view.tensor(6), [1]), "int64")), 1).values[0]
     )
     past = view.shape(3)[2] if view.has(3) else 0
-    ends = view.emit(op.astype(view.tensor(5), "int64"))
-    if view.rank(5) != 1:
-        ends = view.emit(op.reshape(ends, shape_expr([view.shape(0)[0]])))
     before = view.emit(op.add(ends, view.emit(op.subtract(constant(np.int64(1)), core.extent_tensor(view, tokens)))))
     first = view.emit(op.equal(core.extent_tensor(view, total), core.extent_tensor(view, tokens)))
     starts = view.emit(op.where(first, relax.const(0, "int64"), before))
@@ -210,7 +215,7 @@ def _padding(view: NodeView, index: int, keys: Dim, filter_value: float) -> rela
         seen = view.emit(op.greater(view.emit(op.reshape(mask, shape_expr(shape))), relax.const(0, view.dtype(index))))
     else:
         view.refuse(f"its mask has {len(dims)} dimensions")
-    return view.emit(op.where(seen, relax.const(0.0, view.dtype(0)), relax.const(filter_value, view.dtype(0))))
+    return view.emit(op.where(seen, relax.const(0.0, "float32"), relax.const(filter_value, "float32")))
 
 
 def _seen_by_length(view: NodeView, index: int, keys: Dim) -> relax.Expr:
