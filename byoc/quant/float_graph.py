@@ -98,6 +98,7 @@ def float_graph(model: onnx.ModelProto, reader: TensorReader, bits: int = 8) -> 
     _fold_constants(built)
     _refuse_quantised(built)
     _drop_identities(built)
+    _pair_sums(built)
     return built
 
 
@@ -184,6 +185,24 @@ def _drop_identities(graph: FloatGraph) -> None:
         else:
             kept.append(node)
     graph.nodes = kept
+
+
+def _pair_sums(graph: FloatGraph) -> None:
+    """A Sum of several tensors becomes Adds of two, which have an integer form."""
+    result = []
+    for node in graph.nodes:
+        if node.op_type != "Sum" or len(node.input) < 2:
+            result.append(node)
+            continue
+        total = node.input[0]
+        for k, name in enumerate(node.input[1:], start=1):
+            last = k == len(node.input) - 1
+            output = node.output[0] if last else f"{node.output[0]}_sum{k}"
+            result.append(
+                helper.make_node("Add", [total, name], [output], name=node.name if last else f"{node.name}_{k}")
+            )
+            total = output
+    graph.nodes = result
 
 
 def drop_dead(graph: FloatGraph) -> None:

@@ -148,3 +148,23 @@ def test_a_tensor_of_zeros_is_noted_and_rounds_to_zero():
 def test_quantising_twice_gives_the_same_bytes():
     first, second = (quantize(small_cnn(), {"x": images()}).proto.SerializeToString(deterministic=True) for _ in "ab")
     assert first == second
+
+
+def test_a_sum_of_several_tensors_is_quantised_as_additions_of_two():
+    value = helper.make_tensor_value_info
+    random = np.random.default_rng(1)
+    weights = [
+        onnx.numpy_helper.from_array(random.standard_normal((3, 3, 1, 1), dtype=np.float32), f"w{k}") for k in range(3)
+    ]
+    nodes = [helper.make_node("Conv", ["x", f"w{k}"], [f"c{k}"], name=f"conv{k}") for k in range(3)]
+    nodes.append(helper.make_node("Sum", ["c0", "c1", "c2"], ["y"], name="total"))
+    io = [value(n, onnx.TensorProto.FLOAT, ["batch", 3, 4, 4]) for n in "xy"]
+    graph = helper.make_graph(nodes, "sums", io[:1], io[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = np.random.default_rng(0).standard_normal((4, 3, 4, 4), dtype=np.float32)
+    quantised = quantize(model, {"x": x})
+    produced = {name: node.op_type for node in quantised.proto.graph.node for name in node.output}
+    adds = [node for node in quantised.proto.graph.node if node.op_type == "Add"]
+    assert len(adds) == 2
+    assert all(produced[name] == "DequantizeLinear" for node in adds for name in node.input)
+    assert decibels(run(model, x), run(quantised.proto, x)) > 25
