@@ -77,6 +77,19 @@ def write_contraction(
 
     `finish(vector, position, column, lanes)` gives what is stored for the sums of `lanes` neighbouring columns.
     """
+    extents = (problem.units, problem.rows, problem.columns)
+    if any(isinstance(extent, int) and extent == 0 for extent in extents):
+        return
+    # Of an empty result there are no tiles to divide the tasks by.
+    filled = [extent > int64(0) for extent in extents if not isinstance(extent, int)]
+    with code.when(tirx.all(*filled) if filled else True):
+        _write_tiles(code, problem, tensors, finish, machine, dtype)
+
+
+def _write_tiles(
+    code: Code, problem: Contraction, tensors: Sequence[Any], finish: Finish, machine: Machine, dtype: str
+) -> None:
+    """The loops for whichever sizes of tile the extents may call for."""
     nest = _Nest(code, problem, tensors, finish, machine.lanes(dtype), dtype).write
     rows, columns = problem.rows, problem.columns
     if isinstance(columns, int):
