@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "profile": ("byoc.cli.profile", "Say where the time of a run goes."),
     "new-codegen": ("byoc.cli.new_codegen", "Write a package to start a codegen from."),
     "quantize": ("byoc.cli.quantize", "Quantise a float ONNX model after training."),
+    "pareto": ("byoc.cli.pareto", "Search how to keep a language model's cache and weights in how much memory."),
     "inspect": ("byoc.cli.inspect", "Show what an artifact holds, without loading its code."),
     "targets": ("byoc.cli.targets", "List the codegens that are installed, and their options."),
 }

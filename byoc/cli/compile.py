@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from byoc.cli.flags import answer_flags, plugin_flag
+from byoc.cli.language import LanguageFlags
 from byoc.cli.output import print_json
 from byoc.cli.planning import PlanRequest, check_requirement, planning_flags
 from byoc.cli.progress import progress_bars
@@ -55,6 +57,13 @@ if TYPE_CHECKING:
     help="Where compiled parts are kept.  [default: $BYOC_CACHE_DIR, else ~/.cache/byoc]",
 )
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
+@click.option(
+    "--pareto",
+    type=click.Path(path_type=Path),
+    metavar="REPORT.JSON",
+    help="Language model: keep cache and weights as the report of byoc pareto says for --budget.",
+)
+@click.option("--budget", metavar="BYTES", help="With --pareto: memory for weights, cache and activations: 512MB.")
 @answer_flags
 def command(
     model: Path,
@@ -68,6 +77,8 @@ def command(
     emit_c: Path | None,
     cache_dir: Path | None,
     no_cache: bool,
+    pareto: Path | None,
+    budget: str | None,
     as_json: bool,
 ) -> None:
     """Compile an ONNX MODEL, or the folder of a language model, into one artifact.
@@ -81,6 +92,8 @@ def command(
         check_writable(destination)
     for file in filter(None, (save_plan, emit_c)):
         check_writable(file)
+    if pareto is not None or budget is not None:
+        request = replace(request, language=within_budget(request.language, pareto, budget))
     keywords = request.keywords()
     artifact: Artifact | None = None
     with progress_bars() as progress:
@@ -121,6 +134,24 @@ def answer(plan: Plan, artifact: Path | None, emit_c: Path | None, save_plan: Pa
         if path is not None:
             click.echo(f"wrote {name} {path}")
     click.echo(plan.summary())
+
+
+def within_budget(flags: LanguageFlags, report: Path | None, budget: str | None) -> LanguageFlags:
+    """The flags of the configuration that a report recommends.  Raises :class:`UsageError`."""
+    if report is None or budget is None:
+        raise UsageError(
+            "--pareto and --budget go together",
+            "a report is asked for what fits in so much memory",
+            "write --pareto report.json --budget 512MB",
+        )
+    if flags.given():
+        raise UsageError(f"--pareto chooses {flags.given()[0]}", "both cannot be given", "drop one of them")
+    from byoc.pareto.report import Report, parse_bytes, recommend
+
+    found = Report.read(report)
+    row = recommend(found, parse_bytes(budget))
+    chunk = min(row["chunk"] or found.context, found.context)
+    return LanguageFlags(kv=row["kv"], weights=row["weights"], context=found.context, chunk=chunk)
 
 
 def model_name(model: Path) -> str:

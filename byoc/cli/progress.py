@@ -15,20 +15,25 @@ Progress = Callable[[str, int, int], None]
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress | None]:
-    """A callback ``(stage, done, total)`` that draws one bar per stage; ``None`` where stderr is no terminal."""
+def progress_bars(remaining: bool = False) -> Iterator[Progress | None]:
+    """A callback ``(stage, done, total)`` that draws one bar per stage; ``None`` where stderr is no terminal.
+
+    `remaining`: with the time that is left, as far as it can be told.
+    """
     if not sys.stderr.isatty():
         yield None
         return
     from rich import progress as bars
     from rich.console import Console
 
-    columns = (
+    columns = [
         bars.TextColumn("{task.description:<8}"),
         bars.BarColumn(),
         bars.TextColumn("{task.fields[count]:>9}"),
         bars.TimeElapsedColumn(),
-    )
+    ]
+    if remaining:
+        columns += [bars.TextColumn("left"), bars.TimeRemainingColumn(elapsed_when_finished=False)]
     with bars.Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
         yield StageBars(drawn)
 

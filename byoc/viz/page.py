@@ -37,7 +37,7 @@ def plan_page(plan: Plan, overlays: Sequence[Overlay] = ()) -> str:
         summary=html.escape(plan.summary()),
         text=html.escape(explain_text(plan)),
         picture=plan_svg(plan),
-        data=_safe_json(document(plan, overlays)),
+        data=safe_json(document(plan, overlays)),
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -50,7 +50,8 @@ def _asset(*names: str) -> str:
     return '"use strict";\n(() => {\n' + "\n".join(texts) + "})();\n" if len(texts) > 1 else texts[0]
 
 
-def _safe_json(value: Any) -> str:
+def safe_json(value: Any) -> str:
+    """JSON for a data block in a page: no character in it could end the block."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character, escape in _UNSAFE.items():
         text = text.replace(character, escape)

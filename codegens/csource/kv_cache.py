@@ -45,6 +45,7 @@ def _attention_emit(m: Match) -> str:
     sides = [cache_layout(m.root.attrs, prefix) for prefix in ("k_", "v_")]
     m.helper(c_helper("math"))
     m.helper(c_helper("kv_vector"))
+    m.helper(c_helper("kv_tile"))
     for layout, fixed in sides:
         m.helper(c_helper("kv_read", **layout_fields(layout, fixed)))
     (keys, _), (values, _) = sides

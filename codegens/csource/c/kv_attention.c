@@ -3,9 +3,6 @@
  *
  * Queries whose heads share a key head are rows of one block: each tile of keys and values is read once for all. */
 enum {
-  KV_TILE = 64,       /* tokens of a tile */
-  KV_BLOCK_ROWS = 64, /* rows of a block, at most */
-  KV_QUAD = 4,        /* rows that are worked on together */
   KV_HEAD_$id = $dim,
   KV_WIDTH_$id = ($dim + KV_LANES - 1) / KV_LANES * KV_LANES
 };

@@ -1,0 +1,112 @@
+"""A report as one HTML file that needs nothing else: frontier with hover and filters, table, heat maps, layers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from byoc.pareto.configuration import Configuration
+from byoc.pareto.report import Report
+from byoc.text_table import bytes_text
+from byoc.viz.page import safe_json
+
+
+def report_page(report: Report, model: str) -> str:
+    """The page as HTML text; `model` is the folder in the commands that it shows.
+
+    Texts of the model are escaped or travel as data; a content security policy lets the one script run, and nothing
+    load.
+    """
+    script = _asset("page.js")
+    return Template(_asset("page.html")).substitute(
+        title=html.escape(f"{report.model}: memory and accuracy"),
+        summary=html.escape(_summary(report)),
+        advice=_advice(report, model),
+        baselines=_baselines(report),
+        longer=_longer(report),
+        layers=_layers(report),
+        data=safe_json({"rows": report.rows, "tasks": report.tasks, "baselines": report.baselines}),
+        style=_asset("page.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("byoc.pareto") / "static" / name).read_text(encoding="utf-8")
+
+
+def _summary(report: Report) -> str:
+    tasks = ", ".join(f"{t['name']} ({t['items']} items)" for t in report.tasks)
+    return (
+        f"{len(report.rows)} configurations at a context of {report.context} tokens, {len(report.frontier)} on the "
+        f"frontier. Loss is relative to {Configuration.from_dict(report.reference)}, the mean over: {tasks}. "
+        "Intervals are 95%, from a paired bootstrap over items."
+    )
+
+
+def _advice(report: Report, model: str) -> str:
+    items = []
+    for row in report.frontier:
+        command = Configuration.from_dict(row).command(model, report.context)
+        loss = row["loss"]
+        text = f"loss {loss['value']:.2f}% ({loss['low']:.2f} to {loss['high']:.2f})"
+        items.append(f"<li><b>{bytes_text(row['memory']['total'])}</b>, {text}<pre>{html.escape(command)}</pre></li>")
+    return f"<ul>{''.join(items)}</ul>"
+
+
+def _baselines(report: Report) -> str:
+    head = ("", "weights", "cache", "activations", "scores", "total")
+    parts = ("weights", "cache", "activations", "scores", "total")
+    rows = [[f"float16, {name}", *(bytes_text(m[p]) for p in parts)] for name, m in report.baselines.items()]
+    for row in report.frontier:
+        memory = row["memory"]
+        cells = [bytes_text(memory[p]) for p in parts]
+        shares = [f"{100 * (1 - memory['total'] / m['total']):.0f}%" for m in report.baselines.values()]
+        rows.append([str(Configuration.from_dict(row)), *cells[:-1], f"{cells[-1]} (saves {', '.join(shares)})"])
+    return _table(head, rows)
+
+
+def _longer(report: Report) -> str:
+    if not report.longer:
+        return ""
+    names = [*report.longer[0]["baselines"], *report.longer[0]["configurations"]]
+    rows = []
+    for entry in report.longer:
+        totals = {**entry["baselines"], **entry["configurations"]}
+        rows.append([f"{entry['context']:,}", *(bytes_text(totals[n]) for n in names)])
+    head = ("context", *(f"float16, {n}" if n in report.longer[0]["baselines"] else n for n in names))
+    return f"<h2>Longer contexts, modelled from shapes</h2>{_table(head, rows)}"
+
+
+def _layers(report: Report) -> str:
+    parts = []
+    for entry in report.sensitivity:
+        title = html.escape(f"Loss when one layer alone is kept as {entry['low']}")
+        parts.append(f"<h2>{title}</h2>{_bars(entry['losses'])}")
+    return "".join(parts)
+
+
+def _bars(losses: list[dict[str, Any]]) -> str:
+    longest = max((abs(v["high"]) for v in losses), default=0.0) or 1.0
+    rows = []
+    for i, loss in enumerate(losses):
+        y, width = i * 24, max(420 * loss["value"] / longest, 0)
+        low, high = (80 + max(420 * loss[k] / longest, 0) for k in ("low", "high"))
+        rows.append(
+            f'<text x="70" y="{y + 16}" text-anchor="end">layer {i}</text>'
+            f'<rect class="bar" x="80" y="{y + 4}" width="{width:.1f}" height="16"/>'
+            f'<path class="whisker" d="M{low:.1f} {y + 12}H{high:.1f}"/>'
+            f'<text x="{high + 8:.1f}" y="{y + 16}">{loss["value"]:.2f}%</text>'
+        )
+    return f'<svg width="600" height="{24 * len(losses) + 4}" role="img">{"".join(rows)}</svg>'
+
+
+def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
+    top = "".join(f"<th>{html.escape(h)}</th>" for h in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'

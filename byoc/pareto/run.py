@@ -1,0 +1,173 @@
+"""From a model and a space to a report: reference, layers, trials, frontier, resident set and speed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import byoc
+from byoc.llm.checkpoint import Checkpoint
+from byoc.llm.config import ModelConfig, read_config
+from byoc.pareto.bootstrap import Bootstrap
+from byoc.pareto.configuration import Configuration
+from byoc.pareto.evaluate import Outcome, Study, compile_configuration, tasks_of, thaw
+from byoc.pareto.evolution import Evolution, evolve
+from byoc.pareto.frontier import frontier
+from byoc.pareto.memory import LONGEST, Memory, eager_baseline, model, tiled_baseline
+from byoc.pareto.report import Report, heat_map
+from byoc.pareto.resident import measure_resident
+from byoc.pareto.search import Progress, Trials, halving, merged
+from byoc.pareto.sensitivity import Sensitivity, measure_sensitivity
+from byoc.pareto.space import SearchSpace
+from byoc.pareto.store import Store
+from byoc.pareto.workers import Workers
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How a search goes.
+
+    Attributes
+    ----------
+    exhaustive: up to so many configurations all are looked at; NSGA-II beyond.
+    parts: parts of the items that halving goes through, the last one 1.
+    resident: whether resident set and speed are measured of the reference and the frontier.
+    """
+
+    exhaustive: int = 128
+    parts: tuple[float, ...] = (0.25, 1.0)
+    evolution: Evolution = field(default_factory=Evolution)
+    resident: bool = True
+
+
+def search(
+    study: Study, space: SearchSpace, effort: Effort, database: Path, workers: Workers, progress: Progress
+) -> Report:
+    """Search, and say what was found; what is in the database is not measured again.
+
+    Raises :class:`UsageError`, and what reading the model raises.
+    """
+    config = read_config(study.folder)
+    candidates = space.configurations(config)
+    space.checked_mixed(config)
+    tasks = list(zip((name for name, _ in study.tasks), tasks_of(study), strict=True))
+    store = Store(database, study_key(study))
+    try:
+        trials = Trials(study, store, workers, progress)
+        reference = trials.reference(space.reference)
+        bootstrap = Bootstrap(tasks, reference.items, study.seed)
+        layers = [measure_sensitivity(m, config, space.reference, trials, bootstrap) for m in space.mixed]
+        if len(candidates) > effort.exhaustive:
+            candidates = evolve(space, config, trials, bootstrap, effort.evolution, study.seed)
+        mixed = space.mixed_configurations(config, {s.mixed: s.ranking for s in layers})
+        found = halving(trials, merged([space.reference], candidates, mixed), bootstrap, effort.parts)
+        found[space.reference] = reference
+    finally:
+        store.close()
+    return make_report(study, config, reference, found, layers, bootstrap, effort, progress)
+
+
+def study_key(study: Study) -> str:
+    """SHA-256 of the model's files, the tasks with the files they name, the context, the seed and the targets."""
+    digest = hashlib.sha256(json.dumps([byoc.__version__, study.context, study.seed, study.targets]).encode())
+    folder = Path(study.folder)
+    paths = [folder / "config.json", folder / "tokenizer.json", *Checkpoint(folder).files]
+    for name, options in study.tasks:
+        thawed = thaw(options)
+        files = {k: Path(v) for k, v in thawed.items() if isinstance(v, str) and k in ("file", "text")}
+        digest.update(json.dumps([name, {k: v for k, v in thawed.items() if k not in files}]).encode())
+        paths += files.values()
+    for path in paths:
+        if path.is_file():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def make_report(
+    study: Study,
+    config: ModelConfig,
+    reference: Outcome,
+    found: dict[Configuration, Outcome],
+    layers: Sequence[Sensitivity],
+    bootstrap: Bootstrap,
+    effort: Effort,
+    progress: Progress,
+) -> Report:
+    """Intervals, the frontier among those that saw all items, and what is measured of it."""
+    good = [o for o in found.values() if not o.error]
+    whole = [o for o in good if all(len(o.items[n]) == len(t) for n, t in bootstrap.tasks)]
+    made = frontier(whole, bootstrap)
+    rows = [_row(o, made, bootstrap) for o in sorted(good, key=lambda o: (_memory(o).total, o.configuration))]
+    if effort.resident:
+        measured = [r for r in rows if r["frontier"] or Configuration.from_dict(r) == reference.configuration]
+        for i, row in enumerate(measured):
+            progress("resident", i, len(measured))
+            row["resident"] = _resident(study, Configuration.from_dict(row))
+    return Report(
+        model=Path(study.folder).resolve().name,
+        context=study.context,
+        reference=reference.configuration.as_dict(),
+        tasks=[{"name": n, "items": len(t), "higher": t.higher, "options": thaw(o)}
+               for (n, o), (_, t) in zip(study.tasks, bootstrap.tasks, strict=True)],
+        rows=rows,
+        baselines=_baselines(config, study.context, rows),
+        longer=_longer(config, study.context, [r for r in rows if r["frontier"]]),
+        sensitivity=[{"low": s.mixed.low, "keep": s.mixed.keep, "losses": [asdict(i) for i in s.losses]}
+                     for s in layers],
+        refused=[{**o.configuration.as_dict(), "error": o.error} for o in found.values() if o.error],
+    )  # fmt: skip
+
+
+def _row(outcome: Outcome, made: dict[Configuration, Configuration | None], bootstrap: Bootstrap) -> dict[str, Any]:
+    configuration = outcome.configuration
+    better = made.get(configuration)
+    counts = [(len(outcome.items[n]), len(t)) for n, t in bootstrap.tasks]
+    return {
+        **configuration.as_dict(),
+        "frontier": configuration in made and better is None,
+        "instead": None if better is None else str(better),
+        "memory": _memory(outcome).as_dict(),
+        "loss": asdict(bootstrap.loss(outcome.items)),
+        "scores": {n: asdict(bootstrap.score(n, outcome.items)) for n, _ in bootstrap.tasks},
+        "maps": {n: heat_map(t.cells, outcome.items[n]) for n, t in bootstrap.tasks if t.cells},
+        "part": round(min(a / b for a, b in counts), 4),
+    }
+
+
+def _memory(outcome: Outcome) -> Memory:
+    assert outcome.memory is not None
+    return outcome.memory
+
+
+def _resident(study: Study, configuration: Configuration) -> dict[str, Any] | None:
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure_resident(compile_configuration(study, configuration), Path(folder))
+    return None if measured is None else asdict(measured)
+
+
+def _baselines(config: ModelConfig, context: int, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    chunk = next((r["chunk"] for r in rows if r["frontier"]), 0)
+    return {
+        "eager": eager_baseline(config, context).as_dict(),
+        "tiled": tiled_baseline(config, context).as_dict(),
+        f"tiled, chunk {chunk or context}": tiled_baseline(config, context, chunk).as_dict(),
+    }
+
+
+def _longer(config: ModelConfig, context: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Modelled totals of the frontier and the baselines, for the context and its doublings up to 128k."""
+    result = []
+    while context <= LONGEST:
+        totals = {}
+        for row in rows:
+            configuration = Configuration.from_dict(row)
+            totals[str(configuration)] = model(config, configuration.settings(config, context), context).total
+        baselines = {"eager": eager_baseline(config, context).total, "tiled": tiled_baseline(config, context).total}
+        result.append({"context": context, "configurations": totals, "baselines": baselines})
+        context *= 2
+    return result
