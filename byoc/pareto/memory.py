@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from byoc.llm.config import ModelConfig
 from byoc.llm.kv_layout import cache_layouts
 from byoc.llm.settings import Settings
-from byoc.llm.weights import WeightSpec
 
 if TYPE_CHECKING:
     from byoc.llm.session import LanguageSession
@@ -73,14 +72,13 @@ def _storage(session: LanguageSession, count: int) -> int:
     return allocated
 
 
-def model(config: ModelConfig, settings: Settings, context: int) -> Memory:
-    """What the artifact takes for a context, from shapes alone; embeddings, norms and activations are float32."""
-    chunk = min(settings.chunk, context)
-    return Memory(
-        _weight_bytes(config, settings.weights),
-        cache_bytes(config, settings, context),
-        activation_bytes(config, chunk, 4),
-    )
+def at_context(measured: Memory, config: ModelConfig, settings: Settings, before: int, context: int) -> Memory:
+    """What an artifact measured at a context of `before` takes when it is compiled for another one.
+
+    The cache is exact.  Activations depend on the chunk only, and grow with the context where that is the chunk.
+    """
+    grown = measured.activations * context // before if settings.chunk >= before else measured.activations
+    return Memory(measured.weights, cache_bytes(config, settings, context), grown)
 
 
 def eager_baseline(config: ModelConfig, context: int) -> Memory:
@@ -109,12 +107,6 @@ def linear_elements(config: ModelConfig) -> int:
 def other_elements(config: ModelConfig) -> int:
     """Embedding and norms."""
     return config.vocabulary * config.hidden + (2 * config.layers + 1) * config.hidden
-
-
-def _weight_bytes(config: ModelConfig, spec: WeightSpec) -> int:
-    linear = linear_elements(config) + (config.vocabulary * config.hidden if config.tied and not spec.is_float else 0)
-    groups = 0 if spec.is_float or not spec.group else linear // spec.group
-    return linear * spec.bits // 8 + 3 * groups + 4 * other_elements(config)
 
 
 def cache_bytes(config: ModelConfig, settings: Settings, context: int) -> int:

@@ -80,7 +80,7 @@ def _longer(report: Report) -> str:
         totals = {**entry["baselines"], **entry["configurations"]}
         rows.append([f"{entry['context']:,}", *(bytes_text(totals[n]) for n in names)])
     head = ("context", *(f"float16, {n}" if n in report.longer[0]["baselines"] else n for n in names))
-    return f"<h2>Longer contexts, modelled from shapes</h2>{_table(head, rows)}"
+    return f"<h2>Longer contexts, modelled</h2>{_table(head, rows)}"
 
 
 def _layers(report: Report) -> str:

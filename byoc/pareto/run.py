@@ -18,7 +18,7 @@ from byoc.pareto.configuration import Configuration
 from byoc.pareto.evaluate import Outcome, Study, compile_configuration, tasks_of, thaw
 from byoc.pareto.evolution import Evolution, evolve
 from byoc.pareto.frontier import frontier
-from byoc.pareto.memory import LONGEST, Memory, eager_baseline, model, tiled_baseline
+from byoc.pareto.memory import LONGEST, Memory, at_context, eager_baseline, tiled_baseline
 from byoc.pareto.report import Report, heat_map
 from byoc.pareto.resident import measure_resident
 from byoc.pareto.search import Progress, Trials, halving, merged
@@ -161,12 +161,13 @@ def _baselines(config: ModelConfig, context: int, rows: Sequence[dict[str, Any]]
 
 def _longer(config: ModelConfig, context: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Modelled totals of the frontier and the baselines, for the context and its doublings up to 128k."""
-    result = []
+    result, before = [], context
     while context <= LONGEST:
         totals = {}
         for row in rows:
             configuration = Configuration.from_dict(row)
-            totals[str(configuration)] = model(config, configuration.settings(config, context), context).total
+            settings, measured = configuration.settings(config, before), Memory.from_dict(row["memory"])
+            totals[str(configuration)] = at_context(measured, config, settings, before, context).total
         baselines = {"eager": eager_baseline(config, context).total, "tiled": tiled_baseline(config, context).total}
         result.append({"context": context, "configurations": totals, "baselines": baselines})
         context *= 2

@@ -60,7 +60,7 @@ class DaskWorkers:
             count = count or cores
             self._threads = max(cores // count, 1)
             self._cluster = LocalCluster(
-                n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+                n_workers=count, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
             )
         try:
             self._client = Client(self._cluster or scheduler, timeout=20)

@@ -24,7 +24,7 @@ from byoc.pareto.constraint import Constraint
 from byoc.pareto.evaluate import Job, Outcome, Study, freeze, thaw
 from byoc.pareto.evolution import Evolution, evolve
 from byoc.pareto.frontier import better_half, frontier, ranks
-from byoc.pareto.memory import Memory, cache_bytes, eager_baseline, tiled_baseline
+from byoc.pareto.memory import Memory, at_context, cache_bytes, eager_baseline, tiled_baseline
 from byoc.pareto.report import Report, heat_map, parse_bytes, recommend
 from byoc.pareto.search import Trials, halving
 from byoc.pareto.space import NAMES, MixedPrecision, SearchSpace, read_space
@@ -229,6 +229,14 @@ def test_baselines_differ_by_the_scores_of_one_layer() -> None:
     assert eager.total - tiled.total == eager.scores == 2 * 4 * 128 * 128
     settings = Configuration("k4v4:g16", "f32", 8).settings(CONFIG, 128)
     assert cache_bytes(CONFIG, settings, 128) == 4 * 2 * 2 * 128 * (8 + 2 + 2)
+
+
+def test_a_longer_context_grows_the_cache_and_not_what_a_chunk_takes() -> None:
+    measured, chunked = Memory(1000, 1, 500), Configuration("k4v4:g16", "f32", 8).settings(CONFIG, 128)
+    found = at_context(measured, CONFIG, chunked, 128, 256)
+    assert (found.weights, found.cache, found.activations) == (1000, cache_bytes(CONFIG, chunked, 256), 500)
+    whole = Configuration("k4v4:g16", "f32", 0).settings(CONFIG, 128)
+    assert at_context(measured, CONFIG, whole, 128, 256).activations == 1000
 
 
 def test_options_survive_freezing() -> None:
