@@ -1,4 +1,4 @@
-"""How much sooner a search ends on two Dask workers than on one: ``python -m benchmarks.pareto_workers MODEL EVAL.NPZ``.
+"""How much sooner a search ends on two Dask workers than on one: ``python -m benchmarks.pareto_workers MODEL NPZ``.
 
 Each worker runs one thread; every search compiles all configurations anew, in a cache of its own.  The rounds of one
 worker and of two alternate.  What counts is the search; starting the processes is not in it.
