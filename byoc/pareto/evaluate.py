@@ -54,7 +54,7 @@ class Job:
 class Outcome:
     """What a job found: (total, weight) of every item, by task; or why it could not be.
 
-    `lost` is an error that says nothing about the configuration: the next search tries it again.
+    `first` is the place of the first of these items in each task, 0 where it is not named.  `lost` is an error that says nothing about the configuration: the next search tries it again.
     """
 
     configuration: Configuration
@@ -63,6 +63,7 @@ class Outcome:
     error: str = ""
     seconds: float = 0.0
     lost: bool = False
+    first: Mapping[str, int] = field(default_factory=dict)
 
 
 def freeze(value: Any) -> Any:
@@ -112,4 +113,5 @@ def evaluate(job: Job) -> Outcome:
             memory = measure(session, sum(a.nbytes for a in artifact.arrays))
     except ByocError as error:
         return Outcome(job.configuration, error=str(error), seconds=time.monotonic() - begin)
-    return Outcome(job.configuration, items, memory, seconds=time.monotonic() - begin)
+    first = {name: start for (name, _), (start, _) in zip(study.tasks, job.items, strict=True)}
+    return Outcome(job.configuration, items, memory, seconds=time.monotonic() - begin, first=first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Store:
     def __init__(self, path: Path, study: str) -> None:
         self.path, self.study = path, study
         try:
-            self._database = sqlite3.connect(path, timeout=60)
+            self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
             with self._database:
                 self._database.execute(_SCHEMA)
         except sqlite3.Error as error:
@@ -42,22 +43,30 @@ class Store:
         return None if row is None else _outcome(configuration, json.loads(row[0]))
 
     def add(self, outcome: Outcome) -> None:
-        """Add items to what is known of the configuration."""
-        known = self.get(outcome.configuration)
-        items = dict(outcome.items)
-        if known is not None and not known.error:
-            items = {name: [*known.items.get(name, []), *pairs] for name, pairs in outcome.items.items()}
-        seconds = outcome.seconds + (known.seconds if known else 0.0)
-        values = {
-            "items": items, "memory": outcome.memory.as_dict() if outcome.memory else None,
-            "error": outcome.error, "seconds": seconds,
-        }  # fmt: skip
-        row = (self.study, json.dumps(outcome.configuration.as_dict()), json.dumps(values))
+        """Put items in their places behind those that are known; what another search put there meanwhile stays."""
         with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            known = self.get(outcome.configuration)
+            if known is not None and not known.error and not outcome.error:
+                outcome = _joined(known, outcome)
+            values = {
+                "items": outcome.items, "memory": outcome.memory.as_dict() if outcome.memory else None,
+                "error": outcome.error, "seconds": outcome.seconds,
+            }  # fmt: skip
+            row = (self.study, json.dumps(outcome.configuration.as_dict()), json.dumps(values))
             self._database.execute("INSERT OR REPLACE INTO trials VALUES (?, ?, ?)", row)
 
     def close(self) -> None:
         self._database.close()
+
+
+def _joined(known: Outcome, new: Outcome) -> Outcome:
+    items = {}
+    for name, pairs in new.items.items():
+        before, first = list(known.items.get(name, [])), new.first.get(name, 0)
+        longer = len(before) >= first and first + len(pairs) > len(before)
+        items[name] = [*before[:first], *pairs] if longer else before
+    return replace(new, items=items, seconds=known.seconds + new.seconds)
 
 
 def _outcome(configuration: Configuration, values: dict[str, Any]) -> Outcome:

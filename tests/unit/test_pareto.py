@@ -162,7 +162,8 @@ def test_a_stored_trial_is_found_again_and_grows(tmp_path: Path) -> None:
     store.add(outcome(A, 10, [1.0]))
     store.close()
     store = Store(tmp_path / "db", "study")
-    store.add(outcome(A, 10, [0.0]))
+    store.add(replace(outcome(A, 10, [0.0]), first={"t": 1}))
+    store.add(replace(outcome(A, 10, [0.0]), first={"t": 1}))  # as a second search on the same file finds it
     found = store.get(A)
     assert found is not None and found.items == {"t": [(1.0, 1.0), (0.0, 1.0)]} and found.memory == Memory(10, 0, 0)
     assert Store(tmp_path / "db", "another study").get(A) is None
@@ -188,7 +189,8 @@ class Made:
             first, end = job.items[0]
             bits = int(job.configuration.kv[1])
             scores = [float(i % 4 < bits // 2) for i in range(first, end)]
-            yield Outcome(job.configuration, {"t": [(s, 1.0) for s in scores]}, Memory(bits * 100, 0, 0))
+            items = {"t": [(s, 1.0) for s in scores]}
+            yield Outcome(job.configuration, items, Memory(bits * 100, 0, 0), first={"t": first})
 
 
 @pytest.fixture
