@@ -54,7 +54,8 @@ class Job:
 class Outcome:
     """What a job found: (total, weight) of every item, by task; or why it could not be.
 
-    `first` is the place of the first of these items in each task, 0 where it is not named.  `lost` is an error that says nothing about the configuration: the next search tries it again.
+    `first` is the place of the first of these items in each task, 0 where it is not named.  `lost` is an error that
+    says nothing about the configuration: the next search tries it again.
     """
 
     configuration: Configuration
