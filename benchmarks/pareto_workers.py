@@ -17,7 +17,7 @@ from byoc.pareto.run import Effort, search
 from byoc.pareto.space import SearchSpace
 from byoc.pareto.workers import DaskWorkers
 
-SPACE = SearchSpace(bits=("k16v16", "k8v8", "k8v4", "k8v2", "k4v4", "k4v2", "k2v2"), weights=("f32", "rtn4:g32"))
+SPACE = SearchSpace(bits=("k16v16", "k8v8", "k4v4", "k4v2", "k2v2"), weights=("f32", "rtn4:g32"))
 ROUNDS = 2
 
 

@@ -22,7 +22,7 @@ from byoc.pareto.memory import LONGEST, Memory, at_context, eager_baseline, tile
 from byoc.pareto.report import Report, heat_map
 from byoc.pareto.resident import measure_resident
 from byoc.pareto.search import Progress, Trials, halving, merged
-from byoc.pareto.sensitivity import Sensitivity, measure_sensitivity
+from byoc.pareto.sensitivity import Sensitivity, alone_in, measure_sensitivity
 from byoc.pareto.space import SearchSpace
 from byoc.pareto.store import Store
 from byoc.pareto.workers import Workers
@@ -59,6 +59,10 @@ def search(
     store = Store(database, study_key(study))
     try:
         trials = Trials(study, store, workers, progress)
+        # All that is known to be needed, at once, so that no worker waits for the reference.
+        small = candidates if len(candidates) <= effort.exhaustive else []
+        alone = [c for m in space.mixed for c in alone_in(m.low, config.layers, space.reference)]
+        trials.outcomes("first look", merged([space.reference], alone, small), effort.parts[0])
         reference = trials.reference(space.reference)
         bootstrap = Bootstrap(tasks, reference.items, study.seed)
         layers = [measure_sensitivity(m, config, space.reference, trials, bootstrap) for m in space.mixed]
