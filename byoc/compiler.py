@@ -23,6 +23,7 @@ from byoc.artifact import (
     WeightStore,
     open_artifact,
 )
+from byoc.artifact.interface import interface_source, interface_words
 from byoc.cache import Cache
 from byoc.codegen import CSource, PyFunc, RuntimeModule
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
@@ -232,29 +233,30 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
         libraries += [
             x for c in lowered.compiled.values() if not isinstance(c.emitted, PyFunc) for x in c.emitted.libraries
         ]
+        manifest = _manifest(lowered, prepared, used, weights, lifted, tuple(kernels), mcpu)
+        objects.append(compiler.compile_own("interface", interface_source(interface_words(manifest, weights.arrays))))
         library = link(executable, objects, list(dict.fromkeys(libraries)), folder)
         promised = [(s, c.target.name) for s, c in lowered.compiled.items() if not isinstance(c.emitted, PyFunc)]
         check_symbols(library, promised)
-    return _artifact(lowered, prepared, used, weights, lifted, tuple(kernels), library, mcpu)
+    return _artifact(lowered, prepared, manifest, weights, library)
 
 
-def _artifact(
+def _manifest(
     lowered: Lowered,
     prepared: PreparedModel,
     used: Sequence[Target],
     weights: WeightStore,
     lifted: Mapping[str, tuple[int, ...]],
     kernels: tuple[KernelRecord, ...],
-    library: bytes,
     mcpu: str,
-) -> Artifact:
+) -> Manifest:
     partitions = tuple(_partition_record(s, c, weights) for s, c in lowered.compiled.items())
     states = list(dict.fromkeys(spec for s in prepared.signatures.values() for spec in s.states))
     entries = tuple(
         EntryFunction(n, s.inputs, s.outputs, lifted.get(n, ()), tuple(states.index(spec) for spec in s.states))
         for n, s in prepared.signatures.items()
     )
-    manifest = Manifest(
+    return Manifest(
         byoc_version=byoc.__version__,
         tvm_version=TVM_VERSION,
         tvm_ffi_version=TVM_FFI_VERSION,
@@ -269,6 +271,11 @@ def _artifact(
         model_digest=prepared.digest,
         language_model=prepared.language_model,
     )
+
+
+def _artifact(
+    lowered: Lowered, prepared: PreparedModel, manifest: Manifest, weights: WeightStore, library: bytes
+) -> Artifact:
     sources = {
         f"{symbol}.{'cc' if c.emitted.language == 'c++' else 'c'}": c.emitted.code
         for symbol, c in lowered.compiled.items()

@@ -174,6 +174,12 @@ class ArtifactError(ByocError):
     code, exit_code = "BYOC-600", 7
 
 
+class SignatureError(ArtifactError):
+    """An artifact is not signed, or not with the key that is asked for."""
+
+    code = "BYOC-601"
+
+
 class SessionError(ByocError):
     """A session is used wrongly, or a run failed inside a partition."""
 

@@ -14,6 +14,7 @@ import tvm
 from tvm import relax
 
 from byoc.artifact import Artifact, EntryFunction, Manifest, PartitionRecord, WeightStore
+from byoc.artifact.interface import interface_source, interface_words
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
 from byoc.tensor_spec import TensorSpec
 
@@ -58,28 +59,27 @@ def manifest(**fields: Any) -> Manifest:
     )
 
 
-def library_of(module: tvm.IRModule, c_source: str = "") -> bytes:
+def library_of(module: tvm.IRModule, record: Manifest, weights: WeightStore, c_source: str = "") -> bytes:
     """The shared library of a Relax module and a file of C."""
     target = tvm.target.Target("llvm")
     executable = tvm.compile(module, target=target, relax_pipeline=relax.get_default_pipeline(target))
     with tempfile.TemporaryDirectory() as folder:
-        addons = []
-        if c_source:
-            addons = [_object_file(c_source, Path(folder))]
+        sources = {"interface": interface_source(interface_words(record, weights.arrays)), "part": c_source}
+        addons = [_object_file(name, source, Path(folder)) for name, source in sources.items() if source]
         path = Path(folder) / "library.so"
         executable.export_library(str(path), addons=addons, options=["-Wl,-z,now"])
         return path.read_bytes()
 
 
-def _object_file(source: str, folder: Path) -> str:
+def _object_file(name: str, source: str, folder: Path) -> str:
     from tvm_ffi import libinfo
 
-    (folder / "part.c").write_text(source)
+    (folder / f"{name}.c").write_text(source)
     include = [f"-I{path}" for path in [INCLUDE, *libinfo.include_paths()]]
     flags = ["-std=c99", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall"]
-    command = ["cc", *flags, *include, "-c", str(folder / "part.c"), "-o", str(folder / "part.o")]
+    command = ["cc", *flags, *include, "-c", str(folder / f"{name}.c"), "-o", str(folder / f"{name}.o")]
     subprocess.run(command, check=True, capture_output=True, text=True)
-    return str(folder / "part.o")
+    return str(folder / f"{name}.o")
 
 
 OFFSET = np.arange(8, dtype=np.float32)
@@ -133,7 +133,7 @@ def offset_model() -> Artifact:
         ),
         partitions=(PartitionRecord("add_offset", "handmade", "add_offset_bind", (offset,)),),
     )
-    return Artifact(record, '{"plan": "handmade"}', library_of(builder.get(), ADD_OFFSET), weights)
+    return Artifact(record, '{"plan": "handmade"}', library_of(builder.get(), record, weights, ADD_OFFSET), weights)
 
 
 def offset_model_reference(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -158,7 +158,7 @@ def host_model(functions: dict[str, tuple[list[TensorSpec], list[TensorSpec], An
             EntryFunction(name, tuple(inputs), tuple(outputs)) for name, (inputs, outputs, _) in functions.items()
         )
     )
-    return Artifact(record, "{}", library_of(builder.get()), WeightStore())
+    return Artifact(record, "{}", library_of(builder.get(), record, WeightStore()), WeightStore())
 
 
 def _type_of(spec: TensorSpec, symbols: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from byoc.artifact.manifest import (
     PartitionRecord,
     WeightRecord,
 )
-from byoc.artifact.reader import OpenedArtifact, open_artifact, read_manifest
+from byoc.artifact.reader import OpenedArtifact, is_signed, open_artifact, read_manifest
 from byoc.artifact.weights import WeightStore
 from byoc.artifact.writer import write_artifact
 from byoc.errors import ArtifactError
@@ -41,6 +41,7 @@ __all__ = [
     "WeightRecord",
     "WeightStore",
     "check_compatible",
+    "is_signed",
     "open_artifact",
     "read_manifest",
 ]
@@ -69,10 +70,12 @@ class Artifact:
         """The weights by index, read-only."""
         return self.weights.arrays
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, sign_key: str | os.PathLike[str] | None = None) -> None:
         """Write the artifact to one file, whole or not at all; the same content gives the same bytes.
 
-        Raises :class:`ArtifactError` if it holds Python functions, or if the file cannot be written.
+        ``sign_key`` is the file of an Ed25519 private key (PEM); whoever has the public one can tell that the artifact
+        is from its owner.  Raises :class:`UsageError` if that cannot be used, :class:`ArtifactError` if the artifact
+        holds Python functions, or if the file cannot be written.
         """
         if self.python_functions:
             targets = {part.symbol: part.target for part in self.manifest.partitions}
@@ -82,7 +85,7 @@ class Artifact:
                 "an artifact runs without Python, so a prototype cannot be part of it",
                 "let the codegen's emit return C source or a runtime module",
             )
-        write_artifact(path, self.manifest, self.plan_json, self.library, self.weights, self.tokenizer)
+        write_artifact(path, self.manifest, self.plan_json, self.library, self.weights, self.tokenizer, sign_key)
 
     def session(self, threads: int | None = None) -> Session:
         """A session on this artifact, as :func:`byoc.load` gives for a saved one."""

@@ -31,7 +31,9 @@ _DATE = (0 << 9) | (1 << 5) | 1  # 1 January 1980: the same bytes whenever it is
 _MODE = 0o100644 << 16
 _IN_EXTRA = 0xFFFFFFFF
 _COMMENT = "byoc artifact; sha256 of manifest.json: "
-COMMENT_LENGTH = len(_COMMENT) + 64
+_SIGNATURE = "; ed25519 signature: "
+_UNSIGNED = len(_COMMENT) + 64
+_SIGNED = _UNSIGNED + len(_SIGNATURE) + 128
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,36 @@ class Layout:
         return self.tail_offset + len(self.tail)
 
 
-def comment(manifest_sha256: str) -> bytes:
-    """The archive's comment: it is what protects the manifest."""
-    return (_COMMENT + manifest_sha256).encode("ascii")
+@dataclass(frozen=True)
+class Seal:
+    """What protects the manifest, in the archive's comment: its SHA-256, and a signature of that or none; both hex."""
+
+    manifest_sha256: str
+    signature: str = ""
+
+    @property
+    def signed_text(self) -> bytes:
+        """What a signature signs.  The manifest holds the digests of all other members, so it covers the whole file."""
+        return (_COMMENT + self.manifest_sha256).encode("ascii")
+
+    @property
+    def comment(self) -> bytes:
+        return self.signed_text + ((_SIGNATURE + self.signature).encode("ascii") if self.signature else b"")
 
 
-def manifest_sha256_in(tail: bytes) -> str | None:
-    """The digest that the last bytes of a file record for its manifest, or None if it does not end as it must."""
-    end = tail[-(_END.size + COMMENT_LENGTH) :]
-    text = end[_END.size :].decode("latin-1")
-    if len(end) != _END.size + COMMENT_LENGTH or end[:4] != b"PK\5\6" or not text.startswith(_COMMENT):
-        return None
-    return text[len(_COMMENT) :]
+def seal_in(tail: bytes) -> Seal | None:
+    """The seal in the last bytes of a file, or None if it does not end as it must."""
+    for length in (_UNSIGNED, _SIGNED):
+        end = tail[-(_END.size + length) :]
+        text = end[_END.size :].decode("latin-1")
+        if len(text) == length and end[:4] == b"PK\5\6" and text.startswith(_COMMENT):
+            digest, rest = text[len(_COMMENT) : _UNSIGNED], text[_UNSIGNED:]
+            if rest[: len(_SIGNATURE)] in ("", _SIGNATURE):
+                return Seal(digest, rest[len(_SIGNATURE) :])
+    return None
 
 
-END_SIZE = _END.size + COMMENT_LENGTH
+END_SIZE = _END.size + _SIGNED
 
 
 def manifest_size_in(head: bytes) -> int | None:
@@ -87,7 +104,7 @@ def manifest_size_in(head: bytes) -> int | None:
     return size if tag == 1 and size == stored_size else None
 
 
-def layout(members: Sequence[Member], manifest_sha256: str) -> Layout:
+def layout(members: Sequence[Member], seal: Seal) -> Layout:
     """The form of an archive with these members, in this order."""
     headers, header_offsets, offsets, directory = [], [], [], []
     position = 0
@@ -100,7 +117,7 @@ def layout(members: Sequence[Member], manifest_sha256: str) -> Layout:
         offsets.append(position)
         position += member.size
     central = b"".join(directory)
-    tail = central + _end_records(len(members), position, len(central), comment(manifest_sha256))
+    tail = central + _end_records(len(members), position, len(central), seal.comment)
     return Layout(tuple(headers), tuple(header_offsets), tuple(offsets), tail, position)
 
 

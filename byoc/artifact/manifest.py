@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from byoc.errors import ArtifactError
 from byoc.tensor_spec import TensorSpec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _T = TypeVar("_T")
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from byoc.artifact.archive import END_SIZE, MANIFEST, PAGE, Member, layout, manifest_sha256_in, manifest_size_in
+from byoc.artifact.archive import END_SIZE, MANIFEST, PAGE, Member, Seal, layout, manifest_size_in, seal_in
 from byoc.artifact.manifest import Manifest, MemberRecord
+from byoc.artifact.signature import require_signature, sign
 from byoc.artifact.weights import view_weights
 from byoc.artifact.writer import LIBRARY, MEMBERS, PLAN, TOKENIZER, WEIGHTS, write_atomically
 from byoc.errors import ArtifactError
@@ -42,13 +43,19 @@ class OpenedArtifact:
     library: bytes
     arrays: tuple[np.ndarray[Any, Any], ...]
     content: memoryview = field(repr=False)
+    seal: Seal
     tokenizer: bytes = field(repr=False, default=b"")
     python_functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the same file again; raises :class:`ArtifactError` if it cannot be written."""
-        write_atomically(Path(path), [self.content])
+    def save(self, path: str | os.PathLike[str], *, sign_key: str | os.PathLike[str] | None = None) -> None:
+        """Write the same file again, signed anew if there is a `sign_key`; raises as :meth:`Artifact.save` does."""
+        pieces = [self.content]
+        if sign_key is not None:
+            end = len(self.content) - len(self.seal.comment) - 2  # before the comment's length, which is in 16 bits
+            comment = sign(self.seal, sign_key).comment
+            pieces = [self.content[:end], memoryview(len(comment).to_bytes(2, "little") + comment)]
+        write_atomically(Path(path), pieces)
 
     def session(self, threads: int | None = None) -> Session:
         """A session on this artifact, as :func:`byoc.load` gives."""
@@ -57,37 +64,44 @@ class OpenedArtifact:
         return Session(self, threads=threads)
 
 
-def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+def read_manifest(path: str | os.PathLike[str], *, verify_key: str | os.PathLike[str] | None = None) -> Manifest:
     """The manifest, its own digest checked; no other member is read.
 
     Raises :class:`ArtifactError` if the file is missing, is no artifact, is damaged in what is read, or has another
-    format version.
+    format version; :class:`SignatureError` if it is not signed with the key whose public half is `verify_key`.
     """
     with _opened(path) as file:
-        return Manifest.from_json(_manifest_bytes(file, Path(path)))
+        return Manifest.from_json(_manifest_bytes(file, Path(path), verify_key)[0])
 
 
-def open_artifact(path: str | os.PathLike[str]) -> OpenedArtifact:
+def is_signed(path: str | os.PathLike[str]) -> bool:
+    """Whether a signature is there; by whom, only a key can tell.  Raises as :func:`read_manifest` does."""
+    with _opened(path) as file:
+        return bool(_manifest_bytes(file, Path(path), None)[1].signature)
+
+
+def open_artifact(path: str | os.PathLike[str], *, verify_key: str | os.PathLike[str] | None = None) -> OpenedArtifact:
     """Open a file and verify every byte of it; no native code is loaded.
 
     Raises :class:`ArtifactError` that names the member at fault: damaged, missing, doubled, unknown or of another size
-    than the manifest says; or bytes before, between or after the members.
+    than the manifest says; or bytes before, between or after the members; :class:`SignatureError` if it is not signed
+    with the key whose public half is `verify_key`.
     """
     path = Path(path)
     with _opened(path) as file:
-        text = _manifest_bytes(file, path)
+        text, seal = _manifest_bytes(file, path, verify_key)
         manifest = Manifest.from_json(text)
         _check_member_list(path, manifest)
         mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
-    records = (MemberRecord(MANIFEST, len(text), hashlib.sha256(text).hexdigest()), *manifest.members)
-    data = _verified_members(path, mapped, records)
+    records = (MemberRecord(MANIFEST, len(text), seal.manifest_sha256), *manifest.members)
+    data = _verified_members(path, mapped, records, seal)
     try:
         plan_json = bytes(data[PLAN]).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ArtifactError(f'"{PLAN}" in "{path}" is not text', str(error), _AGAIN) from None
     arrays = view_weights(data[WEIGHTS], manifest.weights)
     tokenizer = bytes(data.get(TOKENIZER, b""))
-    return OpenedArtifact(path, manifest, plan_json, bytes(data[LIBRARY]), arrays, mapped, tokenizer)
+    return OpenedArtifact(path, manifest, plan_json, bytes(data[LIBRARY]), arrays, mapped, seal, tokenizer)
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
@@ -98,7 +112,7 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
         raise ArtifactError(f'the artifact "{os.fspath(path)}" cannot be opened', why, "check the path") from None
 
 
-def _manifest_bytes(file: BinaryIO, path: Path) -> bytes:
+def _manifest_bytes(file: BinaryIO, path: Path, verify_key: str | os.PathLike[str] | None) -> tuple[bytes, Seal]:
     head = file.read(PAGE)
     if not head:
         raise ArtifactError(f'"{path}" is empty', "an artifact begins with its manifest", _AGAIN)
@@ -111,8 +125,8 @@ def _manifest_bytes(file: BinaryIO, path: Path) -> bytes:
         )
     file_size = file.seek(0, os.SEEK_END)
     file.seek(max(0, file_size - END_SIZE))
-    digest = manifest_sha256_in(file.read())
-    if digest is None:
+    seal = seal_in(file.read())
+    if seal is None:
         raise ArtifactError(
             f'"{path}" does not end as an artifact does', "it is truncated, or has bytes after the archive", _AGAIN
         )
@@ -120,9 +134,11 @@ def _manifest_bytes(file: BinaryIO, path: Path) -> bytes:
         raise ArtifactError(f'the manifest in "{path}" claims {size} bytes', f"the file has {file_size}", _AGAIN)
     file.seek(PAGE)
     text = file.read(size)
-    if hashlib.sha256(text).hexdigest() != digest:
+    if hashlib.sha256(text).hexdigest() != seal.manifest_sha256:
         raise ArtifactError(f'"{MANIFEST}" in "{path}" is damaged', "its SHA-256 is not the one recorded", _AGAIN)
-    return text
+    if verify_key is not None:
+        require_signature(seal, verify_key, path)
+    return text, seal
 
 
 def _check_member_list(path: Path, manifest: Manifest) -> None:
@@ -135,8 +151,10 @@ def _check_member_list(path: Path, manifest: Manifest) -> None:
         )
 
 
-def _verified_members(path: Path, mapped: memoryview, records: tuple[MemberRecord, ...]) -> dict[str, memoryview]:
-    blank = layout([Member(record.path, record.size, 0) for record in records], records[0].sha256)
+def _verified_members(
+    path: Path, mapped: memoryview, records: tuple[MemberRecord, ...], seal: Seal
+) -> dict[str, memoryview]:
+    blank = layout([Member(record.path, record.size, 0) for record in records], seal)
     if blank.total_size != len(mapped):
         raise _other_form(path, len(mapped), blank.total_size, records)
     members, data, damaged = [], {}, []
@@ -152,7 +170,7 @@ def _verified_members(path: Path, mapped: memoryview, records: tuple[MemberRecor
             "the SHA-256 is not the one that the manifest records",
             _AGAIN,
         )
-    form = layout(members, records[0].sha256)
+    form = layout(members, seal)
     around = [*zip(form.header_offsets, form.headers, strict=True), (form.tail_offset, form.tail)]
     if any(mapped[start : start + len(wanted)] != wanted for start, wanted in around):
         raise _other_form(path, len(mapped), form.total_size, records)

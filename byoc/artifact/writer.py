@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from byoc.artifact.archive import MANIFEST, Member, layout
+from byoc.artifact.archive import MANIFEST, Member, Seal, layout
 from byoc.artifact.manifest import Manifest, MemberRecord
+from byoc.artifact.signature import sign
 from byoc.artifact.weights import WeightStore
 from byoc.errors import ArtifactError
 
@@ -39,8 +40,9 @@ def write_artifact(
     library: bytes,
     weights: WeightStore,
     tokenizer: bytes = b"",
+    sign_key: str | os.PathLike[str] | None = None,
 ) -> Manifest:
-    """Write the file and return the manifest as written; an empty `tokenizer` is no member.
+    """Write the file, signed if there is a key, and return the manifest as written; an empty `tokenizer` is no member.
 
     Raises :class:`ArtifactError` if the file cannot be written; what was at ``path`` before is then unharmed.
     """
@@ -56,7 +58,8 @@ def write_artifact(
     text = manifest.to_json()
     Manifest.from_json(text)  # whatever is written can be read back
     contents.insert(0, _content(MANIFEST, [text.encode("utf-8")]))
-    write_atomically(Path(path), _pieces(contents))
+    seal = Seal(contents[0].record.sha256)
+    write_atomically(Path(path), _pieces(contents, seal if sign_key is None else sign(seal, sign_key)))
     return manifest
 
 
@@ -74,9 +77,9 @@ def _build_id(manifest: Manifest) -> str:
     return hashlib.sha256(manifest.to_json().encode("utf-8")).hexdigest()[:32]
 
 
-def _pieces(contents: Sequence[_Content]) -> Iterable[bytes | memoryview]:
+def _pieces(contents: Sequence[_Content], seal: Seal) -> Iterable[bytes | memoryview]:
     members = [Member(content.record.path, content.record.size, content.crc32) for content in contents]
-    form = layout(members, contents[0].record.sha256)
+    form = layout(members, seal)
     for header, content in zip(form.headers, contents, strict=True):
         yield header
         yield from content.chunks

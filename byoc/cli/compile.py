@@ -56,6 +56,13 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Where compiled parts are kept.  [default: $BYOC_CACHE_DIR, else ~/.cache/byoc]",
 )
+@click.option(
+    "--sign",
+    "sign_key",
+    type=click.Path(path_type=Path),
+    metavar="KEY.PEM",
+    help="Sign the artifact with this Ed25519 private key, for --verify-key.",
+)
 @click.option("--no-cache", is_flag=True, help="Neither read nor write the cache.")
 @click.option(
     "--pareto",
@@ -76,6 +83,7 @@ def command(
     mcpu: str | None,
     emit_c: Path | None,
     cache_dir: Path | None,
+    sign_key: Path | None,
     no_cache: bool,
     pareto: Path | None,
     budget: str | None,
@@ -86,12 +94,15 @@ def command(
     Ends with one line that says how many ops each target has; "byoc explain" with the same flags says why.
     """
     import byoc
+    from byoc.artifact.signature import private_key
 
     destination = output or Path(f"{model_name(model)}.byoc")
     if not dry_run:
         check_writable(destination)
     for file in filter(None, (save_plan, emit_c)):
         check_writable(file)
+    if sign_key is not None:
+        private_key(sign_key)
     if pareto is not None or budget is not None:
         request = replace(request, language=within_budget(request.language, pareto, budget))
     keywords = request.keywords()
@@ -113,7 +124,7 @@ def command(
             )
             plan = type(plan).from_json(artifact.plan_json)
             check_requirement(plan, require)
-            artifact.save(destination)
+            artifact.save(destination, sign_key=sign_key)
     if save_plan is not None:
         write_atomically(save_plan, plan.to_json())
     if artifact is not None and emit_c is not None:

@@ -42,6 +42,17 @@ def answer_flags(function: Function) -> Function:
     )(function)
 
 
+def verify_key_flag(function: Function) -> Function:
+    """``--verify-key``, for verbs that open artifacts."""
+    return click.option(
+        "--verify-key",
+        type=click.Path(path_type=Path),
+        envvar="BYOC_VERIFY_KEY",
+        metavar="PUBLIC.PEM",
+        help="Refuse an artifact that the owner of this Ed25519 key has not signed.  [default: $BYOC_VERIFY_KEY]",
+    )(function)
+
+
 def plugin_flag(function: Function) -> Function:
     """``--plugin file.py``, loaded before anything else so that its codegens can be named by other flags."""
 

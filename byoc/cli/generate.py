@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from byoc.cli.flags import answer_flags
+from byoc.cli.flags import answer_flags, verify_key_flag
 from byoc.cli.output import print_json
 from byoc.cli.planning import read_text
 from byoc.errors import InputError, UsageError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For drawing tokens.")
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="Stop before this text (repeatable).")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads for the host and the partitions.")
+@verify_key_flag
 @answer_flags
 def command(
     artifact: Path,
@@ -44,6 +45,7 @@ def command(
     seed: int,
     stops: tuple[str, ...],
     threads: int | None,
+    verify_key: Path | None,
     as_json: bool,
 ) -> None:
     """Continue a prompt with the language model in an ARTIFACT.
@@ -54,7 +56,7 @@ def command(
     from byoc.llm import Sampling, load
 
     sampling = Sampling(temperature, top_k, top_p, seed)
-    session = load(artifact, threads=threads)
+    session = load(artifact, threads=threads, verify_key=verify_key)
     texts = [*prompts, *(read_text(file, "prompt") for file in files)]
     rows = [*(encode(session, text) for text in texts), *(parse_ids(ids) for ids in id_lists)]
     if not rows:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from byoc.cli.flags import answer_flags
+from byoc.cli.flags import answer_flags, verify_key_flag
 from byoc.cli.output import print_json
 from byoc.text_table import bytes_text, table
 
@@ -17,25 +17,35 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("artifact", type=click.Path(path_type=Path))
+@verify_key_flag
 @answer_flags
-def command(artifact: Path, as_json: bool) -> None:
+def command(artifact: Path, verify_key: Path | None, as_json: bool) -> None:
     """Show what an ARTIFACT holds, without loading its code.
 
     Says whether it can run on this machine and, if not, why.
     """
     from dataclasses import asdict
 
-    from byoc.artifact import check_compatible, read_manifest
+    from byoc.artifact import check_compatible, is_signed, read_manifest
 
-    manifest = read_manifest(artifact)
+    manifest = read_manifest(artifact, verify_key=verify_key)
+    signed = is_signed(artifact)
     obstacles = check_compatible(manifest)
     if as_json:
-        print_json({"runs_here": not obstacles, "obstacles": obstacles, "manifest": asdict(manifest)})
+        print_json({"runs_here": not obstacles, "obstacles": obstacles, "signed": signed, "manifest": asdict(manifest)})
         return
     click.echo(manifest_text(manifest))
-    click.echo("\nruns here: " + ("yes" if not obstacles else "no"))
+    click.echo("\nsigned: " + signature_text(signed, verify_key))
+    click.echo("runs here: " + ("yes" if not obstacles else "no"))
     for obstacle in obstacles:
         click.echo(f"  {obstacle}")
+
+
+def signature_text(signed: bool, verify_key: Path | None) -> str:
+    """Whether the artifact is signed, and by whom as far as that is known."""
+    if not signed:
+        return "no"
+    return f"by the owner of {verify_key}" if verify_key else "yes, by whom is not checked (--verify-key)"
 
 
 def manifest_text(manifest: Manifest) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from byoc.cli.compile import check_writable, write_atomically
-from byoc.cli.flags import answer_flags, plugin_flag
+from byoc.cli.flags import answer_flags, plugin_flag, verify_key_flag
 from byoc.cli.output import print_json
 from byoc.cli.planning import PlanRequest, planning_flags
 from byoc.cli.progress import progress_bars
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     metavar="COSTS.JSON",
     help="Measure every op on the host and on each target, for --costs; needs the ONNX model.",
 )
+@verify_key_flag
 @answer_flags
 def command(
     source: Path,
@@ -50,6 +51,7 @@ def command(
     threads: int | None,
     trace: Path | None,
     save_costs: Path | None,
+    verify_key: Path | None,
     as_json: bool,
 ) -> None:
     """Say where the time of a run goes: to partitions, host ops, memory and the VM.
@@ -66,7 +68,7 @@ def command(
             "costs are those of every op on the host and on each target, and an artifact has each op once",
             f"byoc profile model.onnx --target A,B --save-costs {save_costs}",
         )
-    with open_session(source, request, threads) as session:
+    with open_session(source, request, threads, verify_key) as session:
         from byoc.cli.run import find_entry, make_inputs
 
         function = find_entry(session, entry)
@@ -92,13 +94,13 @@ def answer(result: Profile, written: dict[str, Path], as_json: bool) -> None:
     click.echo(profile_text(result))
 
 
-def open_session(source: Path, request: PlanRequest, threads: int | None) -> Session:
+def open_session(source: Path, request: PlanRequest, threads: int | None, verify_key: Path | None) -> Session:
     """A session on an artifact, or on a model that is compiled for it.  Raises as ``byoc compile`` does."""
     import byoc
 
     if source.suffix == ".byoc":
         request.require_none(source)
-        return byoc.load(source, threads=threads)
+        return byoc.load(source, threads=threads, verify_key=verify_key)
     keywords = request.keywords()
     with progress_bars() as progress:
         plan = byoc.partition(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from byoc.cli import exit_codes
-from byoc.cli.flags import answer_flags
+from byoc.cli.flags import answer_flags, verify_key_flag
 from byoc.cli.output import print_json
 from byoc.errors import InputError, UsageError, did_you_mean
 from byoc.text_table import table
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     metavar="REL",
     help="Largest relative error that passes.  [default: 1e-4; 1e-3 for 16-bit floats]",
 )
+@verify_key_flag
 @answer_flags
 @click.pass_context
 def command(
@@ -65,6 +66,7 @@ def command(
     check: bool,
     model: Path | None,
     tolerance: float | None,
+    verify_key: Path | None,
     as_json: bool,
 ) -> None:
     """Run an ARTIFACT, on files or on random inputs.
@@ -81,7 +83,7 @@ def command(
         raise UsageError(
             "--check-onnxruntime needs the ONNX model", "an artifact holds no copy of it", "add --model model.onnx"
         )
-    with byoc.load(artifact, threads=threads) as session:
+    with byoc.load(artifact, threads=threads, verify_key=verify_key) as session:
         function = find_entry(session, entry)
         save_to = parse_assignments("--output", outputs, [spec.name for spec in function.outputs])
         arrays = make_inputs(function, inputs, shapes, seed)

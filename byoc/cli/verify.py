@@ -10,7 +10,7 @@ import click
 
 from byoc.cli import exit_codes
 from byoc.cli.compile import check_writable
-from byoc.cli.flags import answer_flags, plugin_flag
+from byoc.cli.flags import answer_flags, plugin_flag, verify_key_flag
 from byoc.cli.output import print_json
 from byoc.cli.planning import PlanRequest, planning_flags
 from byoc.cli.progress import progress_bars
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Write the worst partition with inputs, golden outputs and a script that runs it.",
 )
+@verify_key_flag
 @answer_flags
 @click.pass_context
 def command(
@@ -60,6 +61,7 @@ def command(
     tolerance: float | None,
     wants_bisect: bool,
     bundle: Path | None,
+    verify_key: Path | None,
     as_json: bool,
 ) -> None:
     """Hold every partition, and the whole, against the host.
@@ -72,7 +74,7 @@ def command(
 
     if bundle is not None:
         check_writable(bundle / "model.byoc" if bundle.is_dir() else bundle)
-    plan, artifact, origin = prepare(source, request, model)
+    plan, artifact, origin = prepare(source, request, model, verify_key)
     with artifact.session(threads) as session:
         function = find_entry(session, entry)
         shapes = tuple(
@@ -99,7 +101,7 @@ def command(
         context.exit(exit_codes.DIFFERENT)
 
 
-def prepare(source: Path, request: PlanRequest, model: Path | None) -> tuple[Plan, Any, Path]:
+def prepare(source: Path, request: PlanRequest, model: Path | None, verify_key: Path | None) -> tuple[Plan, Any, Path]:
     """The plan as it was carried out with its model, the artifact, and the ONNX file."""
     import byoc
     from byoc.artifact import open_artifact
@@ -112,7 +114,7 @@ def prepare(source: Path, request: PlanRequest, model: Path | None) -> tuple[Pla
             raise UsageError(
                 "an artifact is verified against its model", "it holds no copy of it", "add --model model.onnx"
             )
-        opened = open_artifact(source)
+        opened = open_artifact(source, verify_key=verify_key)
         shapes = {spec.name: list(spec.shape) for e in opened.manifest.entry_functions for spec in e.inputs}
         plan = byoc.partition(model, plan=Plan.from_json(opened.plan_json), shapes=shapes)
         return plan, opened, model

@@ -28,13 +28,14 @@ class Error : public std::runtime_error {
 };
 
 namespace detail {
-constexpr int64_t kFormatVersion = 1;
+constexpr int64_t kFormatVersion = 2;
 constexpr uint64_t kPage = 4096;
 constexpr size_t kLocalSize = 30, kCentralSize = 46, kZip64Local = 20, kZip64Central = 28, kPaddingTag = 4;
 constexpr size_t kEndRecords = 56 + 20 + 22;
 constexpr char kManifest[] = "manifest.json";
 constexpr char kComment[] = "byoc artifact; sha256 of manifest.json: ";
-constexpr size_t kCommentSize = sizeof(kComment) - 1 + 64;
+constexpr char kSignature[] = "; ed25519 signature: ";
+constexpr size_t kUnsigned = sizeof(kComment) - 1 + 64, kSigned = kUnsigned + sizeof(kSignature) - 1 + 128;
 
 inline uint64_t LittleEndian(const char* bytes, int count) {
   uint64_t value = 0;
@@ -72,18 +73,22 @@ class MappedFile {
   Bytes bytes_;
 };
 
-/* An opened artifact; the constructor verifies the SHA-256 of every member and throws byoc::Error. */
+/* An opened artifact; the constructor verifies the SHA-256 of every member and throws byoc::Error.
+ * A signature is passed over: verify it before (byoc inspect --verify-key). */
 class Archive {
  public:
   explicit Archive(const std::string& path) : path_(path), file_(std::make_shared<MappedFile>(path)) {
     const Bytes& all = file_->bytes();
-    size_t end = detail::kEndRecords + detail::kCommentSize;
+    size_t end = detail::kEndRecords + detail::kUnsigned;
     size_t name_end = detail::kLocalSize + sizeof(detail::kManifest) - 1;
     if (all.size < detail::kPage + end || std::memcmp(all.data, "PK\3\4", 4) != 0 ||
         std::memcmp(all.data + detail::kLocalSize, detail::kManifest, sizeof(detail::kManifest) - 1) != 0)
       throw Error("\"" + path + "\" is not a byoc artifact, or has bytes before it");
-    const char* comment = all.data + all.size - detail::kCommentSize;
-    if (std::memcmp(comment, detail::kComment, sizeof(detail::kComment) - 1) != 0)
+    for (size_t size : {detail::kSigned, detail::kUnsigned})
+      if (all.size > size && std::memcmp(all.data + all.size - size, detail::kComment, sizeof(detail::kComment) - 1) == 0)
+        comment_size_ = size;
+    const char* comment = all.data + all.size - comment_size_;
+    if (comment_size_ == 0)
       throw Error("\"" + path + "\" does not end as an artifact does: it is truncated, or has bytes after it");
     uint64_t size = detail::LittleEndian(all.data + name_end + 4, 8);
     if (size > all.size - detail::kPage) throw Error("the manifest in \"" + path + "\" claims too many bytes");
@@ -115,11 +120,13 @@ class Archive {
   void Locate(uint64_t manifest_size) {
     const Bytes& all = file_->bytes();
     auto records = manifest_["members"].cast<tvm::ffi::json::Array>();
-    const char* expected[] = {"plan.json", "library.so", "weights.bin"};
-    if (records.size() != 3) throw Error("the manifest of \"" + path_ + "\" lists other members than it must");
+    const char* expected[] = {"plan.json", "library.so", "weights.bin", "tokenizer.json"};
+    size_t count = records.size();
+    bool language_model = manifest_["language_model"].as<tvm::ffi::json::Object>().has_value();
+    if (count != 3 && !(count == 4 && language_model)) throw Error("the manifest of \"" + path_ + "\" lists other members than it must");
     uint64_t position = detail::kPage + manifest_size;
     uint64_t directory = DirectoryEntry(detail::kManifest);
-    for (int i = 0; i < 3; ++i) {
+    for (size_t i = 0; i < count; ++i) {
       auto record = records[i].cast<tvm::ffi::json::Object>();
       std::string name = record["path"].cast<tvm::ffi::String>();
       uint64_t size = record["size"].cast<int64_t>();
@@ -133,11 +140,12 @@ class Archive {
         throw Error("member \"" + name + "\" is not where it must be in \"" + path_ + "\"");
       Bytes content{all.data + start, static_cast<size_t>(size)};
       Verify(name, content, record["sha256"].cast<tvm::ffi::String>());
-      (i == 1 ? library_ : weights_) = content;
+      if (i == 1) library_ = content;
+      if (i == 2) weights_ = content;
       position = start + size;
       directory += DirectoryEntry(name);
     }
-    if (position + directory + detail::kEndRecords + detail::kCommentSize != all.size)
+    if (position + directory + detail::kEndRecords + comment_size_ != all.size)
       throw Error("\"" + path_ + "\" holds bytes that its manifest does not account for");
   }
 
@@ -154,6 +162,7 @@ class Archive {
   std::shared_ptr<MappedFile> file_;
   tvm::ffi::json::Object manifest_;
   Bytes library_, weights_;
+  size_t comment_size_ = 0;
 };
 
 }  // namespace byoc

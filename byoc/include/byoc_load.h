@@ -27,6 +27,7 @@
 #include <thread>
 
 #include "byoc_archive.h"
+#include "byoc_interface.h"
 
 namespace byoc {
 
@@ -186,6 +187,7 @@ class Model {
       ReadEntries(archive);
       ReadWeights(archive);
       library_ = detail::LoadLibrary(archive.library());
+      RequireInterface(archive);
       BindConstants(archive);
       machine_ = Function("vm_load_executable", *library_)().cast<ffi::Module>();
       constexpr int kPooledAllocator = 2;
@@ -230,6 +232,12 @@ class Model {
     auto function = module->GetFunction(name, /*query_imports=*/true);
     if (!function.has_value()) throw Error(std::string("the artifact's library has no function ") + name);
     return *function;
+  }
+
+  void RequireInterface(const Archive& archive) const {
+    auto words = detail::InterfaceWords(archive.manifest());
+    ffi::Any own = Function("byoc_interface", *library_)(words[0], words[1], words[2], words[3]);
+    if (own.cast<int64_t>() != 1) throw Error("the artifact's manifest does not describe its library");
   }
 
   void ReadEntries(const Archive& archive) {

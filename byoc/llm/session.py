@@ -22,12 +22,14 @@ GREEDY = Sampling()
 ENDED = -1
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> LanguageSession:
+def load(
+    path: str | os.PathLike[str], *, threads: int | None = None, verify_key: str | os.PathLike[str] | None = None
+) -> LanguageSession:
     """A session on the language model in an artifact's file; see :func:`byoc.load`.
 
     Raises :class:`ArtifactError` as that does, :class:`UsageError` where the artifact holds no language model.
     """
-    return LanguageSession(load_session(path, threads=threads))
+    return LanguageSession(load_session(path, threads=threads, verify_key=verify_key))
 
 
 class LanguageSession:

@@ -79,6 +79,12 @@ class CCompiler:
         path.write_text(source.code)
         return self._run(path, source.language, codegen)
 
+    def compile_own(self, name: str, code: str) -> str:
+        """Object file of C that byoc writes itself."""
+        path = self.folder / f"{name}.c"
+        path.write_text(code)
+        return self._run(path, "c", Codegen())
+
     def compile_device_sources(self, codegen: Codegen) -> list[str]:
         """Object files of the C sources that a codegen ships.  Raises :class:`CompilerError`."""
         objects = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from byoc.artifact import EntryFunction, Manifest, check_compatible, open_artifact, read_manifest
+from byoc.artifact.interface import SYMBOL, interface_words
 from byoc.errors import ArtifactError, SessionError, UsageError, did_you_mean
 from byoc.runtime.failures import PythonFailures, failed_symbol, session_error
 from byoc.runtime.inputs import InputBinder
@@ -41,15 +42,18 @@ class Loadable(Protocol):
     def tokenizer(self) -> bytes: ...
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Session:
+def load(
+    path: str | os.PathLike[str], *, threads: int | None = None, verify_key: str | os.PathLike[str] | None = None
+) -> Session:
     """A session on the artifact in a file.
 
     ``threads`` is how many threads a run uses; None: as BYOC_NUM_THREADS says, else one per processor core.
-    Loading runs the file's native code: load only what you trust.  Raises :class:`ArtifactError`, before any native
-    code is loaded, if the file is damaged or cannot run on this machine.
+    Loading runs the file's native code: load only what you trust.  ``verify_key`` is the file of an Ed25519 public key
+    (PEM) whose owner must have signed the artifact.  Before any native code is loaded, raises :class:`ArtifactError` if
+    the file is damaged or cannot run on this machine, :class:`SignatureError` if it is not signed with that key.
     """
-    _require_compatible(os.fspath(path), read_manifest(path))
-    return Session(open_artifact(path), threads=threads)
+    _require_compatible(os.fspath(path), read_manifest(path, verify_key=verify_key))
+    return Session(open_artifact(path, verify_key=verify_key), threads=threads)
 
 
 class Session:
@@ -75,6 +79,7 @@ class Session:
         }
         self._python = PythonFailures(artifact.python_functions)
         self._library: Module | None = load_library(artifact.library)
+        _require_interface(self._library, interface_words(self.manifest, artifact.arrays))
         use_threads(self._threads)  # partitions that prepare themselves when bound go by it
         self._bind_constants(self._library)
         self._pool = MachinePool(self._new_machine)
@@ -238,3 +243,14 @@ def _require_compatible(path: str, manifest: Manifest) -> None:
             "; ".join(reasons),
             "compile the model for this machine and these versions, or run it where it was compiled for",
         )
+
+
+def _require_interface(library: Module, words: tuple[int, ...]) -> None:
+    """Raise :class:`ArtifactError` unless the library was compiled for what the manifest says."""
+    if not library.implements_function(SYMBOL, query_imports=True):
+        why = "the library does not say what it was compiled for"
+    elif library.get_function(SYMBOL, query_imports=True)(*words) == 1:
+        return
+    else:
+        why = "the inputs, outputs, states, weights or partitions in it are not those that the library was compiled for"
+    raise ArtifactError("the artifact's manifest does not describe its library", why, "compile the model again")

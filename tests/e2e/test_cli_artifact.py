@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from onnx import TensorProto, helper, numpy_helper
 
 from byoc.cli import main
@@ -161,3 +163,25 @@ def test_what_is_no_artifact_is_refused(
         assert main([verb, str(path)]) == 7
         error = capsys.readouterr().err
         assert error.startswith("[BYOC-600]") and str(path) in error and "Traceback" not in error
+
+
+def test_a_compiled_model_is_signed_and_run_only_with_its_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("own", "other"):
+        key = Ed25519PrivateKey.generate()
+        pem = serialization.Encoding.PEM
+        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (tmp_path / f"{name}.pem").write_bytes(private)
+        public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / f"{name}.pub").write_bytes(public)
+    model, path = str(onnx_twin(tmp_path / "twin.onnx")), str(tmp_path / "m.byoc")
+    assert main(["compile", model, "--target", "host", "-o", path, "--sign", str(tmp_path / "own.pem")]) == 0
+    assert main(["run", path, "--verify-key", str(tmp_path / "own.pub")]) == 0
+    capsys.readouterr()
+    assert main(["inspect", path, "--verify-key", str(tmp_path / "own.pub")]) == 0
+    assert f"signed: by the owner of {tmp_path / 'own.pub'}" in capsys.readouterr().out
+    monkeypatch.setenv("BYOC_VERIFY_KEY", str(tmp_path / "other.pub"))
+    for verb in ("run", "inspect", "profile", "generate"):
+        assert main([verb, path]) == 7
+        assert capsys.readouterr().err.startswith("[BYOC-601] the artifact")

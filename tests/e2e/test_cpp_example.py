@@ -14,6 +14,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tvm import relax
 
 import byoc
@@ -226,3 +228,25 @@ def test_its_sha256_is_sha256_at_every_length(tmp_path: Path) -> None:
     lines = subprocess.run([tmp_path / "hashes"], capture_output=True, text=True, check=True).stdout.split()
     content = bytes(i * 7 % 256 for i in range(300))
     assert lines == [hashlib.sha256(content[:length]).hexdigest() for length in range(300)]
+
+
+def test_it_loads_a_signed_language_models_artifact(program: Path, tmp_path: Path) -> None:
+    original = offset_model()
+    facts = replace(original.manifest, language_model={"context": 8})
+    artifact = replace(original, manifest=facts, tokenizer=b"{}")
+    key = tmp_path / "key.pem"
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key.write_bytes(Ed25519PrivateKey.generate().private_bytes(pem, form, serialization.NoEncryption()))
+    artifact.save(tmp_path / "m.byoc", sign_key=key)
+    np.save(tmp_path / "x.npy", np.ones((2, 4), np.float32))
+    assert run(program, tmp_path / "m.byoc", f"x={tmp_path / 'x.npy'}") == "y: float32[2, 8]\n"
+
+
+def test_a_manifest_that_does_not_describe_its_library_is_refused(program: Path, tmp_path: Path) -> None:
+    original = offset_model()
+    main, *others = original.manifest.entry_functions
+    larger = replace(main, inputs=(TensorSpec("x", "float32", ("n", 400)),))
+    replace(original, manifest=replace(original.manifest, entry_functions=(larger, *others))).save(tmp_path / "m.byoc")
+    np.save(tmp_path / "x.npy", np.ones((2, 400), np.float32))
+    said = run(program, tmp_path / "m.byoc", f"x={tmp_path / 'x.npy'}", code=1)
+    assert "the artifact's manifest does not describe its library" in said

@@ -18,7 +18,7 @@ import pytest
 
 import byoc
 from byoc.artifact import Artifact, CodegenRecord, Manifest, MemberRecord, open_artifact, read_manifest
-from byoc.artifact.archive import Member, layout
+from byoc.artifact.archive import Member, Seal, layout
 from byoc.errors import ArtifactError
 from tests.handmade import OFFSET, offset_model
 
@@ -45,7 +45,7 @@ def forged(path: Path, members: list[tuple[str, bytes]], manifest: Manifest) -> 
     """A well-formed archive with any members behind a manifest, whatever that says."""
     text = manifest.to_json().encode()
     contents = [("manifest.json", text), *members]
-    form = layout([Member(name, len(data), zlib.crc32(data)) for name, data in contents], sha256(text))
+    form = layout([Member(name, len(data), zlib.crc32(data)) for name, data in contents], Seal(sha256(text)))
     data = b"".join(header + content for header, (_, content) in zip(form.headers, contents, strict=True))
     path.write_bytes(data + form.tail)
     return path
@@ -73,7 +73,7 @@ def test_members_lie_on_pages_so_that_they_can_be_mapped(saved: Path) -> None:
     data = saved.read_bytes()
     assert data[4096:4097] == b"{"
     assert data.index(OFFSET.tobytes()) % 64 == 0
-    form = layout([Member(r.path, r.size, 0) for r in _records(saved)], "0" * 64)
+    form = layout([Member(r.path, r.size, 0) for r in _records(saved)], Seal("0" * 64))
     assert all(offset % 4096 == 0 for offset in form.offsets)
     assert form.total_size == len(data)
 
@@ -128,7 +128,7 @@ def test_the_manifest_is_read_without_the_other_members(saved: Path, tmp_path: P
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_flipped_bit_in_a_member_is_refused_by_name(saved: Path, tmp_path: Path, member: str) -> None:
     data = bytearray(saved.read_bytes())
-    form = layout([Member(r.path, r.size, 0) for r in _records(saved)], "0" * 64)
+    form = layout([Member(r.path, r.size, 0) for r in _records(saved)], Seal("0" * 64))
     data[form.offsets[MEMBERS.index(member)] + 3] ^= 0x10
     path = tmp_path / "damaged.byoc"
     path.write_bytes(data)
@@ -138,7 +138,7 @@ def test_a_flipped_bit_in_a_member_is_refused_by_name(saved: Path, tmp_path: Pat
 
 def test_a_flipped_bit_anywhere_is_refused(saved: Path, tmp_path: Path) -> None:
     data = saved.read_bytes()
-    form = layout([Member(r.path, r.size, 0) for r in _records(saved)], "0" * 64)
+    form = layout([Member(r.path, r.size, 0) for r in _records(saved)], Seal("0" * 64))
     chance = random.Random(1)
     places = {chance.randrange(len(data)) for _ in range(150)}
     places.update(range(0, 80))
@@ -151,6 +151,26 @@ def test_a_flipped_bit_anywhere_is_refused(saved: Path, tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(ArtifactError):
             open_artifact(path)
+
+
+@pytest.mark.slow
+def test_every_byte_flipped_in_turn_is_refused(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.byoc"
+    path.write_bytes(saved.read_bytes())
+    chance = random.Random(3)
+    unnoticed = []
+    with open(path, "r+b", buffering=0) as file:
+        for place in range(path.stat().st_size):
+            byte = os.pread(file.fileno(), 1, place)
+            os.pwrite(file.fileno(), bytes([byte[0] ^ 1 << chance.randrange(8)]), place)
+            try:
+                open_artifact(path)
+                unnoticed.append(place)
+            except ArtifactError:
+                pass
+            os.pwrite(file.fileno(), byte, place)
+    assert unnoticed == []
+    assert open_artifact(path).plan_json == open_artifact(saved).plan_json
 
 
 def test_a_truncated_file_is_refused_at_every_length(saved: Path, tmp_path: Path) -> None:
@@ -249,7 +269,7 @@ def test_sizes_in_the_manifest_that_reach_beyond_the_file_are_refused(saved: Pat
 
 def test_members_that_overlap_in_the_zips_tables_are_refused(saved: Path, tmp_path: Path) -> None:
     data = bytearray(saved.read_bytes())
-    form = layout([Member(r.path, r.size, 0) for r in _records(saved)], "0" * 64)
+    form = layout([Member(r.path, r.size, 0) for r in _records(saved)], Seal("0" * 64))
     # The directory's entry of the weights now points at the header of the library.
     weights = data.rindex(form.header_offsets[3].to_bytes(8, "little"), form.tail_offset)
     data[weights : weights + 8] = form.header_offsets[2].to_bytes(8, "little")
@@ -307,8 +327,8 @@ def test_a_changed_manifest_needs_its_digest_changed_too(saved: Path, tmp_path: 
         ({"cpu": "futurechip", "cpu_features": ("quantum9000",)}, "this one lacks quantum9000"),
         ({"codegens": (CodegenRecord("npu", "1", ("file:/no/npu0",)),)}, "npu needs /no/npu0, which is not there"),
         ({"codegens": (CodegenRecord("npu", "1", ("cpu:quantum9000",)),)}, "npu needs a processor with quantum9000"),
-        ({"format_version": 2}, "format version 2"),
-        ({"format_version": 0}, "format version 0"),
+        ({"format_version": 3}, "format version 3"),
+        ({"format_version": 1}, "format version 1"),
     ],
 )
 def test_what_cannot_run_here_is_refused_with_the_reason(

@@ -84,7 +84,7 @@ def test_text_that_is_no_manifest_is_refused(text: str | bytes) -> None:
         Manifest.from_json(text)
 
 
-@pytest.mark.parametrize(("version", "cure"), [(2, "upgrade byoc"), (0, "compile the model again")])
+@pytest.mark.parametrize(("version", "cure"), [(3, "upgrade byoc"), (1, "compile the model again")])
 def test_another_format_version_is_refused_before_anything_else_is_looked_at(version: int, cure: str) -> None:
     with pytest.raises(ArtifactError, match=f"format version {version}") as caught:
         Manifest.from_json(json.dumps({"format_version": version}))
