@@ -53,8 +53,11 @@ class ModelConfig:
     end: tuple[int, ...]
 
 
-def read_config(folder: str | Path) -> ModelConfig:
+def read_config(folder: str | Path, context: int = 0) -> ModelConfig:
     """The configuration in ``config.json`` of a model's folder.
+
+    `context` is the longest text that will be read, 0 for what the model was made for; some models scale the rotary
+    embedding by it.
 
     Raises :class:`ModelFileError` where it is missing or malformed, :class:`UnsupportedModelError` for an architecture
     or a setting that byoc does not build.
@@ -71,14 +74,14 @@ def read_config(folder: str | Path) -> ModelConfig:
     if not isinstance(values, dict):
         raise ModelFileError(f"{path} holds no JSON object", "", "download the model again")
     try:
-        return _config(values)
+        return _config(values, context)
     except KeyError as error:
         raise ModelFileError(f"{path} has no field {error}", "the graph cannot be built without it") from None
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"{path} has a field of the wrong type: {error}") from None
 
 
-def _config(values: Mapping[str, Any]) -> ModelConfig:
+def _config(values: Mapping[str, Any], context: int) -> ModelConfig:
     architecture = str((values.get("architectures") or ["?"])[0])
     if architecture not in ARCHITECTURES:
         raise UnsupportedModelError(
@@ -117,7 +120,7 @@ def _config(values: Mapping[str, Any]) -> ModelConfig:
         head_dim=head_dim,
         vocabulary=int(values["vocab_size"]),
         epsilon=float(values.get("rms_norm_eps", 1e-6)),
-        rope=rope_of(values, head_dim, longest),
+        rope=rope_of(values, head_dim, longest, context or longest),
         tied=bool(values.get("tie_word_embeddings", False)),
         qkv_bias=bias or architecture == "Qwen2ForCausalLM",
         output_bias=bias and architecture == "LlamaForCausalLM",

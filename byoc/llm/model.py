@@ -54,8 +54,9 @@ def language_model(folder: str | Path, settings: Settings | None = None) -> Lang
     UsageError: the settings do not fit the model.
     """
     folder = Path(folder)
-    config = read_config(folder)
-    settings = _checked(config, settings or Settings())
+    settings = settings or Settings()
+    config = read_config(folder, settings.context)
+    settings = _checked(config, settings)
     checkpoint = Checkpoint(folder)
     facts = _facts(config, settings)
     module = build_module(config, ModelWeights(config, checkpoint, settings.weights), settings, facts)

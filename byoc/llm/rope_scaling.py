@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from byoc.errors import UnsupportedModelError
+from byoc.errors import ModelFileError, UnsupportedModelError
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,12 @@ class Rope:
     factor: float = 1.0
 
 
-def rope_of(values: Mapping[str, Any], head_dim: int, longest: int) -> Rope:
+def rope_of(values: Mapping[str, Any], head_dim: int, longest: int, context: int) -> Rope:
     """From the fields of a ``config.json``: ``rope_theta``, ``rope_scaling`` or, newer, ``rope_parameters``.
 
-    Kinds: default, linear (position interpolation, 2306.15595), llama3, yarn (2309.00071).  Raises
-    :class:`UnsupportedModelError` for others.
+    Kinds: default, linear (position interpolation, 2306.15595), dynamic (the base grows with the text, which is taken
+    to have `context` tokens), longrope (2402.13753; factors of long texts where `context` is long), llama3, yarn
+    (2309.00071).  Raises :class:`UnsupportedModelError` for others.
     """
     scaling = dict(values.get("rope_parameters") or values.get("rope_scaling") or {})
     theta = float(scaling.get("rope_theta") or values.get("rope_theta") or 10000.0)
@@ -35,17 +36,39 @@ def rope_of(values: Mapping[str, Any], head_dim: int, longest: int) -> Rope:
         return _rope(plain)
     if kind == "linear":
         return _rope(plain / float(scaling["factor"]))
+    if kind == "dynamic":
+        stretch = float(scaling["factor"]) * max(context, longest) / longest - (float(scaling["factor"]) - 1)
+        grown = theta * stretch ** (rotary / (rotary - 2))
+        return _rope(grown ** -(np.arange(0, rotary, 2, dtype=np.float64) / rotary))
+    if kind == "longrope":
+        original = scaling.get("original_max_position_embeddings") or values.get("original_max_position_embeddings")
+        return _longrope(plain, scaling, float(original or longest), longest, context)
     if kind == "llama3":
         return _rope(_llama3(plain, scaling))
     if kind == "yarn":
         return _yarn(plain, scaling, theta, rotary, longest)
     raise UnsupportedModelError(
-        f'the rotary embedding is scaled by "{kind}"', "byoc knows default, linear, llama3 and yarn"
+        f'the rotary embedding is scaled by "{kind}"', "byoc knows default, linear, dynamic, longrope, llama3 and yarn"
     )
 
 
 def _rope(frequencies: np.ndarray, factor: float = 1.0) -> Rope:
     return Rope(tuple(float(f) for f in frequencies.astype(np.float32)), factor)
+
+
+def _longrope(plain: np.ndarray, scaling: Mapping[str, Any], original: float, longest: int, context: int) -> Rope:
+    stretches = np.asarray(scaling["long_factor" if context > original else "short_factor"], np.float64)
+    if stretches.shape != plain.shape:
+        raise ModelFileError(
+            f"the rotary embedding is scaled by {stretches.size} factors of longrope, a head has {plain.size} pairs",
+            "longrope has a factor for each pair of channels",
+            "use the config.json that belongs to the checkpoint",
+        )
+    factor = float(scaling.get("factor") or longest / original)
+    attention = scaling.get("attention_factor")
+    if attention is None:
+        attention = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    return _rope(plain / stretches, float(attention))
 
 
 def _llama3(plain: np.ndarray, scaling: Mapping[str, Any]) -> np.ndarray:
