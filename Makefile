@@ -50,6 +50,7 @@ bench: check-machine $(VENV)/bench-installed  ## measure whole models beside ONN
 
 conformance: $(VENV)/installed  ## examine the codegens that ship, each case in a process of its own
 	@$(BIN)/byoc conformance --target csource
+	@$(BIN)/byoc conformance --target dnnl
 
 lint: $(VENV)/installed  ## check style and types
 	@$(BIN)/ruff check .

@@ -220,6 +220,8 @@ class Codegen:
     peaks: for the cost model.
     layout: op name -> layouts of its inputs that the target wants, such as ``{"nn.conv2d": ("NHWC", "OHWI")}``; the
         framework converts the ops that the codegen then accepts, and cancels transposes.
+    loses_nan: names of ops whose results may lack a NaN that an input has, as the maxima of many devices do; `byoc
+        conformance` says so, and tries these ops without NaN.
     for_tests: whether its results are not the model's, so that `byoc explain` never suggests it.
     """
 
@@ -232,6 +234,7 @@ class Codegen:
     c_flags: ClassVar[list[str]] = []
     peaks: ClassVar[Peaks] = Peaks()
     layout: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    loses_nan: ClassVar[frozenset[str]] = frozenset()
     for_tests: ClassVar[bool] = False
     name: ClassVar[str] = ""
     version: ClassVar[str] = ""

@@ -43,4 +43,4 @@ def conformance_apart(
         raise PluginError(
             f'target "{target}" cannot be examined', done.stderr.strip()[-500:] or done.stdout[-500:]
         ) from None
-    return Report(told["target"], told["version"], outcomes, tuple(told["untried_patterns"]))
+    return Report(told["target"], told["version"], outcomes, tuple(told["untried_patterns"]), tuple(told["loses_nan"]))

@@ -23,8 +23,8 @@ def fill(operand: Operand, sizes: Mapping[str, int], seed: int = 0) -> np.ndarra
 
     ``normal``: standard normal, small integers, or bools. ``unit``: within (-0.9, 0.9). ``positive``: from 0.1 to 3.
     ``special``: normal with NaN, infinities, zeros of both signs, and very small and large numbers strewn in.
-    ``large``: whole range of an integer type. ``index:N``: integers below N. ``zero``, ``one``,
-    ``hundred``: constant.
+    ``extreme``: the same without NaN. ``large``: whole range of an integer type. ``index:N``: integers below N.
+    ``zero``, ``one``, ``hundred``: constant.
     """
     shape = concrete_shape(operand, sizes)
     generator = np.random.default_rng([seed, zlib.crc32(operand.name.encode())])
@@ -42,12 +42,18 @@ def fill(operand: Operand, sizes: Mapping[str, int], seed: int = 0) -> np.ndarra
     elif kind == "positive":
         values = generator.uniform(0.1, 3.0, shape)
     elif kind == "special":
-        strange = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, 1e30, -1e30])
-        if operand.dtype == "float16":
-            strange = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-7, 6e4, -6e4])
-        flat = values.reshape(-1)
-        flat[:: max(1, flat.size // 16)] = np.resize(strange, flat[:: max(1, flat.size // 16)].shape)
+        _strew(values.reshape(-1), operand, [np.nan, np.inf, -np.inf, 0.0, -0.0])
+    elif kind == "extreme":
+        _strew(values.reshape(-1), operand, [np.inf, -np.inf, 0.0, -0.0])
     return values.astype(dtype)
+
+
+def _strew(values: np.ndarray, operand: Operand, strange: list[float]) -> None:
+    """Puts them, and very small and large numbers, at every sixteenth of the values; operands of other names begin with
+    another one, so that all sorts meet."""
+    strange = [*strange, *((1e-7, 6e4, -6e4) if operand.dtype == "float16" else (1e-40, 1e30, -1e30))]
+    places = values[:: max(1, values.size // 16)]
+    places[...] = np.resize(np.roll(strange, zlib.crc32(operand.name.encode()) % len(strange)), places.shape)
 
 
 def _integers(kind: str, generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

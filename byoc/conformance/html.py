@@ -33,6 +33,8 @@ def report_html(report: Report) -> str:
     if refused:
         rows = [f'<td class="n">{len(c)}</td><td>{escape(c[0])}</td><td>{escape(r)}</td>' for r, c in refused]
         parts.append("<h2>Refused</h2>" + _table(("cases", "first", "reason"), rows))
+    if report.loses_nan:
+        parts.append(f"<p>Tried without NaN, which may get lost in: {escape(', '.join(report.loses_nan))}.</p>")
     parts.append("<h2>All cases</h2>")
     subjects: dict[str, list[Outcome]] = {}
     for outcome in report.outcomes:

@@ -35,13 +35,15 @@ class Outcome:
 class Report:
     """All outcomes on one target, in the order of the cases.
 
-    `untried` are patterns of the codegen that no case came to use.
+    `untried` are patterns of the codegen that no case came to use, `loses_nan` ops that were tried without NaN because
+    the codegen declares that one may get lost in them.
     """
 
     target: str
     version: str
     outcomes: tuple[Outcome, ...]
     untried: tuple[str, ...] = ()
+    loses_nan: tuple[str, ...] = ()
 
     def of(self, status: str) -> tuple[Outcome, ...]:
         """The outcomes with that status."""
@@ -58,6 +60,7 @@ class Report:
         return {
             "target": self.target, "version": self.version, "conforms": self.conforms, "counts": counts,
             "outcomes": [asdict(outcome) for outcome in self.outcomes], "untried_patterns": list(self.untried),
+            "loses_nan": list(self.loses_nan),
         }  # fmt: skip
 
 

@@ -33,6 +33,9 @@ def report_text(report: Report) -> str:
         blocks.append(fill(f"no pattern has the ops: {', '.join(ops)}", 110, subsequent_indent="  "))
     if report.untried:
         blocks.append(fill(f"no case uses the patterns: {', '.join(report.untried)}", 110, subsequent_indent="  "))
+    if report.loses_nan:
+        blocks.append(fill(f"tried without NaN, which may get lost in: {', '.join(report.loses_nan)}", 110,
+                           subsequent_indent="  "))  # fmt: skip
     blocks.append(summary(report))
     return "\n\n".join(blocks)
 

@@ -53,6 +53,11 @@ class Dnnl(Codegen):
         },
     )
 
+    # x86's vmaxps, in every primitive and post-op, takes the other operand where one is NaN.
+    loses_nan: ClassVar[frozenset[str]] = frozenset(
+        {"nn.relu", "clip", "maximum", "minimum", "max", "min", *(f"nn.max_pool{n}d" for n in (1, 2, 3))}
+    )
+
     def available(self) -> str:
         return library.missing()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from byoc_codegens.dnnl.family import Kernel, Translation
+from byoc_codegens.dnnl.family import Kernel, Translation, refused
 from byoc_codegens.dnnl.program import Tensor
 
 from byoc import Match, Value, reject
@@ -18,7 +19,6 @@ _UNARY = {
     "sigmoid": ("logistic", 0.0, 0.0),
     "tanh": ("tanh", 0.0, 0.0),
     "exp": ("exp", 0.0, 0.0),
-    "log": ("log", 0.0, 0.0),
     "sqrt": ("sqrt", 0.0, 0.0),
     "rsqrt": ("pow", 1.0, -0.5),
     "square": ("square", 0.0, 0.0),
@@ -26,6 +26,7 @@ _UNARY = {
     "negative": ("linear", -1.0, 0.0),
     "round": ("round", 0.0, 0.0),
 }
+_LOGARITHMS = ("log", "nn.log_softmax")
 _BINARY = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "maximum": "max", "minimum": "min"
 }  # fmt: skip
@@ -42,7 +43,17 @@ def _leaky_relu(m: Match, to: Translation) -> Tensor:
 
 def _clip(m: Match, to: Translation) -> Tensor:
     low, high = (float(m.root.attrs[k]) for k in ("min", "max"))
-    return to.eltwise("clip", to.tensor(m.root.inputs[0]), max(low, -3.4e38), min(high, 3.4e38))
+    x = to.tensor(m.root.inputs[0])
+    if math.isinf(high):
+        return x if math.isinf(low) else _limited("max", x, low, to)
+    return _limited("min", x, high, to) if math.isinf(low) else to.eltwise("clip", x, low, high)
+
+
+def _limited(kind: str, x: Tensor, limit: float, to: Translation) -> Tensor:
+    """The larger (``max``) or smaller (``min``) of each element and a number; infinities stay."""
+    if kind == "max" and limit == 0:
+        return to.eltwise("relu", x)
+    return to.add("binary", [x, to.number(limit)], x.shape, algorithm=f"binary_{kind}")
 
 
 def _broadcast_needed(small: Value, large: Value) -> bool:
@@ -99,9 +110,9 @@ def _with_scalar(op: str, x: Tensor, scalar: float, to: Translation) -> Tensor:
     if op == "divide" and scalar != 0:
         return to.eltwise("linear", x, 1.0 / scalar)
     if op == "maximum":
-        return to.eltwise("clip", x, scalar, 3.4e38)
+        return _limited("max", x, scalar, to)
     if op == "minimum":
-        return to.eltwise("clip", x, -3.4e38, scalar)
+        return _limited("min", x, scalar, to)
     if op == "power":
         return to.eltwise("square", x) if scalar == 2 else to.eltwise("pow", x, 1.0, scalar)
     return to.eltwise("linear", x, float("inf"))
@@ -117,6 +128,7 @@ def _scalar_with(op: str, scalar: float, x: Tensor, to: Translation) -> Tensor:
 
 KERNELS = (
     *(Kernel(name, _unary) for name in _UNARY),
+    *(refused(name, "oneDNN's logarithm is off by up to 2e-5 of the result near one") for name in _LOGARITHMS),
     Kernel("nn.leakyrelu", _leaky_relu),
     Kernel("clip", _clip),
     *(Kernel(name, _binary, _check_binary) for name in (*_BINARY, "power")),

@@ -89,6 +89,15 @@ class Kernel:
     dtypes: frozenset[str] = FLOATS
 
 
+def refused(op: str, reason: str) -> Kernel:
+    """An op that oneDNN has, but not well enough."""
+
+    def translate(m: Match, to: Translation) -> Tensor:
+        raise AssertionError(f"{op} is refused")
+
+    return Kernel(op, translate, lambda m: reject(reason, at=m.out))
+
+
 def check_tensors(m: Match, dtypes: frozenset[str] = FLOATS) -> Any:
     """What oneDNN wants of every tensor: a dtype it computes in, known rank, some elements."""
     for value in (*m.inputs, *m.outs):

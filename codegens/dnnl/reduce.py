@@ -132,9 +132,8 @@ def _sum_by_product(x: Tensor, axes: tuple[int, ...], mean: bool, to: Translatio
 
 def _softmax(m: Match, to: Translation) -> Tensor:
     x = to.tensor(m.root.inputs[0])
-    algorithm = "softmax" if m.root.op == "nn.softmax" else "log_softmax"
     axis = int(m.root.attrs["axis"]) % x.rank
-    return to.add("softmax", [x], x.shape, algorithm=algorithm, numbers={"axis": [axis]})
+    return to.add("softmax", [x], x.shape, algorithm="softmax", numbers={"axis": [axis]})
 
 
 def _check_layer_norm(m: Match) -> Any:
@@ -219,7 +218,6 @@ KERNELS = (
     *(Kernel(f"nn.adaptive_avg_pool{n}d", _adaptive, _check_adaptive) for n in (1, 2, 3)),
     *(Kernel(name, _reduction) for name in ("sum", "mean", "max", "min")),
     Kernel("nn.softmax", _softmax),
-    Kernel("nn.log_softmax", _softmax),
     Kernel("nn.layer_norm", _layer_norm, _check_layer_norm),
     Kernel("nn.group_norm", _group_norm, _check_groups),
     Kernel("nn.instance_norm", _group_norm, _check_groups),

@@ -74,7 +74,7 @@ def test_attention_agrees_with_the_host():
     check(lambda x, mask: attention(x, mask), (2, 6, 16), (2, 1, 1, 6), rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["exp", "sqrt", "rsqrt", "log", "abs", "negative", "tanh", "sigmoid", "square"])
+@pytest.mark.parametrize("name", ["exp", "sqrt", "rsqrt", "abs", "negative", "tanh", "sigmoid", "square"])
 def test_functions_of_one_element(name):
     body = {"square": lambda x: op.multiply(x, x)}.get(name, getattr(op, name))
     function = relax_function(body, ((3, 5, 7), "float32"))
@@ -119,9 +119,17 @@ def test_reductions_over_images_and_over_symbolic_axes():
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
-@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-def test_softmax(name, axis):
-    check(lambda x: getattr(op.nn, name)(x, axis), (3, 4, 6))
+def test_softmax(axis):
+    check(lambda x: op.nn.softmax(x, axis), (3, 4, 6))
+
+
+@pytest.mark.parametrize("function", [op.log, op.nn.log_softmax])
+def test_logarithms_are_left_to_others(function):
+    assert "logarithm is off by" in refusal_of(relax_function(lambda x: function(x), ((3, 4), "float32")))
+
+
+def test_reductions_of_nothing():
+    check(lambda x: [op.sum(x, [0]), op.mean(x, [0], True), op.max(x, [0])], (3, "n"), sizes={"n": 0})
 
 
 def test_normalisations():

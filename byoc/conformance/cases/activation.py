@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from byoc.conformance.case import Case
@@ -23,6 +24,8 @@ def _cases() -> Iterator[Case]:
     for op in ("nn.relu", "clip"):
         yield one(op, "special values", t((9, 17), fill="special"), **_OPS[op])
         yield one(op, "empty", t((0, 3)), **_OPS[op])
+    for what, bounds in (("below", {"min": -0.5, "max": inf}), ("above", {"min": -inf, "max": 1.5})):
+        yield one("clip", f"only {what}", t((9, 17), fill="special"), **bounds)
     yield one("nn.relu", "int8", t((33,), "int8"))
     yield one("clip", "int8", t((33,), "int8"), min=-3, max=4)
     yield one("nn.relu", "large, threads", t((64, 1023)), threads=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from byoc.conformance.case import Case, Step
-from byoc.conformance.cases.make import SIZES, one, t, y
+from byoc.conformance.cases.make import SIZES, one, t, w, y
 
 _UNARY = {
     "abs": "special", "negative": "special", "sign": "normal", "square": "normal", "sqrt": "special",
@@ -73,6 +73,8 @@ def _binary(op: str, fill: str, odd: str) -> Iterator[Case]:
     yield one(op, "both are broadcast", t((4, 1, 3), fill=fill), y((1, 5, 1), fill=fill))
     yield one(op, "scalar on the left", t((), fill=fill), y((3, 7), fill=fill))
     yield one(op, "a longer rank on the right", t((7,), fill=fill), y((2, 3, 7), fill=fill))
+    yield one(op, "a number on the right", t((3, 17), fill=odd), w((), fill="positive"))
+    yield one(op, "a number on the left", w((), fill="positive"), t((3, 17), fill=odd))
     yield one(op, "special values", t((9, 17), fill=odd), y((9, 17), fill=odd))
     yield one(op, "the same tensor twice", left, left)
     yield one(op, "empty", t((0, 5), fill=fill), y((0, 5), fill=fill))

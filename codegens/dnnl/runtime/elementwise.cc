@@ -38,7 +38,7 @@ dnnl::algorithm AlgorithmOf(const std::string& name) {
       {"pool_average_padding", algorithm::pooling_avg_include_padding},
       {"resampling_nearest", algorithm::resampling_nearest},
       {"resampling_linear", algorithm::resampling_linear},
-      {"softmax", algorithm::softmax_accurate},    {"log_softmax", algorithm::softmax_log}};
+      {"softmax", algorithm::softmax_accurate}};
   auto found = algorithms.find(name);
   if (found == algorithms.end()) throw std::invalid_argument("no algorithm is called " + name);
   return found->second;

@@ -1,6 +1,7 @@
 #include "layout.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <stdexcept>
 #include <vector>
@@ -17,6 +18,10 @@ memory::dims DenseStrides(const memory::dims& shape, const std::vector<int>& ord
     stride *= std::max<int64_t>(shape[*axis], 1);
   }
   return strides;
+}
+
+int64_t Elements(const memory::dims& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<int64_t>());
 }
 
 /* Neighbouring dimensions of the old shape that hold the same elements as neighbouring ones of the new shape. */
@@ -112,6 +117,7 @@ bool IsStrided(const memory::desc& desc) {
 
 std::pair<memory::desc, memory::desc> ReshapedLayouts(const memory::desc& desc, const memory::dims& shape) {
   memory::dims old_shape = desc.get_dims(), strides = desc.get_strides(), new_strides(shape.size(), 1);
+  if (Elements(old_shape) == 0 && Elements(shape) == 0) return {memory::desc(), PlainDesc(shape, desc.get_data_type())};
   std::vector<Group> groups = GroupsOf(old_shape, shape);
   bool is_view = true;
   for (const Group& group : groups) is_view = is_view && IsMergeable(group, old_shape, strides);
