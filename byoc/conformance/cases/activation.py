@@ -24,8 +24,8 @@ def _cases() -> Iterator[Case]:
     for op in ("nn.relu", "clip"):
         yield one(op, "special values", t((9, 17), fill="special"), **_OPS[op])
         yield one(op, "empty", t((0, 3)), **_OPS[op])
-    for what, bounds in (("below", {"min": -0.5, "max": inf}), ("above", {"min": -inf, "max": 1.5})):
-        yield one("clip", f"only {what}", t((9, 17), fill="special"), **bounds)
+    yield one("clip", "only below", t((9, 17), fill="special"), min=-0.5, max=inf)
+    yield one("clip", "only above", t((9, 17), fill="special"), min=-inf, max=1.5)
     yield one("nn.relu", "int8", t((33,), "int8"))
     yield one("clip", "int8", t((33,), "int8"), min=-3, max=4)
     yield one("nn.relu", "large, threads", t((64, 1023)), threads=True)
