@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from byoc.artifact.writer import write_atomically
-from byoc.errors import ArtifactError, InputError
+from byoc.errors import InputError
 from byoc.llm import kv_reference
 from byoc.llm.kv_layout import CacheLayout, cache_layouts
 from byoc.llm.settings import parse_kv
+from byoc.llm.state_file import damaged, read_state, write_state
 from byoc.runtime.state import State
 
 Array = np.ndarray[Any, Any]
-_LENGTHS, _MODEL = "lengths", "model"
+_LENGTHS = "lengths"
 
 
 class CacheState:
@@ -79,30 +77,18 @@ class CacheState:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the caches as ``.npz``, whole or not at all."""
-        buffer = io.BytesIO()
-        members: dict[str, Any] = {**self.state.arrays, _LENGTHS: self.lengths, _MODEL: np.array(self.state.model)}
-        np.savez(buffer, **members)
-        write_atomically(Path(path), [buffer.getvalue()])
+        write_state(Path(path), {**self.state.arrays, _LENGTHS: self.lengths}, self.state.model)
 
     def restore(self, path: str | os.PathLike[str]) -> None:
-        """Take the caches from a file that :meth:`save` wrote."""
-        arrays = _read(Path(path))
-        model = str(arrays.get(_MODEL, ""))
-        if model != self.state.model:
-            raise ArtifactError(
-                f"{os.fspath(path)} holds the state of another model",
-                f"it was saved for {model[:12] or 'none'}, this is {self.state.model[:12]}",
-                "restore it with the artifact that it was saved from",
-            )
-        lengths = arrays.get(_LENGTHS)
-        for name, array in self.state.arrays.items():
-            found = arrays.get(name)
-            if found is None or found.shape != array.shape or found.dtype != array.dtype:
-                raise _damaged(path, f'"{name}" is missing or has another shape')
-        if lengths is None or lengths.shape != self.lengths.shape or lengths.dtype != np.int64:
-            raise _damaged(path, "it does not say how long the sequences are")
+        """Take the caches from a file that :meth:`save` wrote.
+
+        Raises :class:`ArtifactError` for another file, or another model's; the caches are then as they were.
+        """
+        wanted = {**self.state.arrays, _LENGTHS: self.lengths}
+        arrays = read_state(Path(path), wanted, self.state.model)
+        lengths = arrays[_LENGTHS]
         if lengths.min() < 0 or lengths.max() > int(self.facts["context"]):
-            raise _damaged(path, f"sequences of {lengths.tolist()} tokens do not fit the context")
+            raise damaged(path, f"sequences of {lengths.tolist()} tokens do not fit the context")
         with self.state.lock:
             for name, array in self.state.arrays.items():
                 array[...] = arrays[name]
@@ -121,17 +107,3 @@ def state_layouts(facts: Mapping[str, Any]) -> list[tuple[CacheLayout, CacheLayo
             capacity = min(capacity, int(window) + int(facts["chunk"]))
         result.append(cache_layouts(spec, head_dim, capacity))
     return result
-
-
-def _read(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read", error.strerror or str(error), "check the path") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, str(error)) from None
-
-
-def _damaged(path: str | os.PathLike[str], why: str) -> ArtifactError:
-    return ArtifactError(f"{os.fspath(path)} is no saved state, or is damaged", why, "save the state again")
