@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compile": ("byoc.cli.compile", "Compile an ONNX model, or a language model, into one artifact."),
     "run": ("byoc.cli.run", "Run an artifact; compare it with ONNX Runtime."),
     "generate": ("byoc.cli.generate", "Generate text with a language model."),
+    "bench-llm": ("byoc.cli.bench_llm", "Time language models, beside llama.cpp."),
     "explain": ("byoc.cli.explain", "Say which op goes where, and why not elsewhere."),
     "viz": ("byoc.cli.viz", "Draw a plan: a page to look around in, or a still picture."),
     "conformance": ("byoc.cli.conformance", "Examine a codegen with cases of every op and pattern."),
