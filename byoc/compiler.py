@@ -212,8 +212,7 @@ def _folder_digest(folder: Path) -> str:
 def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, report: Progress) -> Artifact:
     prepared: PreparedModel = plan.model
     by_name = {t.name: t for t in targets}
-    with work_folder() as name:
-        folder = Path(name)
+    with work_folder() as folder:
         compiler = CCompiler(folder, mcpu)
         lowered = lower(prepared.module, prepared.graphs, plan, by_name, compiler, on_fail=on_fail, progress=report)
         weights = WeightStore()

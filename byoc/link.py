@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from byoc.errors import CompilerError, MissingSymbolError
+from byoc.errors import CompilerError, MissingSymbolError, ToolchainError
 from byoc.host.pipeline import first_line
 from byoc.lower.compile_c import find_compiler
 
@@ -56,6 +58,20 @@ def check_symbols(library: bytes, promised: Sequence[tuple[str, str]]) -> None:
             )
 
 
-def work_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for generated files, removed when it goes out of use."""
-    return tempfile.TemporaryDirectory(prefix="byoc-")
+@contextlib.contextmanager
+def work_folder() -> Iterator[Path]:
+    """A folder for generated files, removed when it goes out of use.
+
+    Raises :class:`ToolchainError` where there is no room for it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="byoc-") as name:
+            yield Path(name)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            raise
+        raise ToolchainError(
+            f"generated files cannot be written to {tempfile.gettempdir()}",
+            error.strerror or str(error),
+            "make room there, or set TMPDIR to a folder with room",
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 import warnings
 from dataclasses import dataclass
@@ -77,8 +78,13 @@ def as_byoc_error(error: Exception, console: Console) -> ByocError:
         return error
     if isinstance(error, click.ClickException):
         return usage_error(error)
+    told: ByocError
     if isinstance(error, OSError) and error.filename is not None:
-        told: ByocError = ByocError(f"{error.filename}: {error.strerror}", todo="check the path, its rights, and space")
+        told = ByocError(f"{error.filename}: {error.strerror}", todo="check the path, its rights, and space")
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        told = ByocError(f"a file cannot be written: {error.strerror}", todo="make room on the disk")
+    elif isinstance(error, MemoryError):
+        told = ByocError("this machine has too little memory for it", str(error), "free some, or use a smaller model")
     else:
         told = internal_error(error, console)
     told.__cause__ = error

@@ -27,7 +27,7 @@ def conformance_apart(
     A codegen that is not installed is loaded from the file that registered it.  Raises :class:`PluginError` when the
     other process cannot examine it.
     """
-    command = [sys.executable, "-m", "byoc.cli", "conformance", "--json", "--target", target]
+    command = [sys.executable, "-m", "byoc", "conformance", "--json", "--target", target]
     command += ["--timeout", str(timeout), *(["--jobs", str(jobs)] if jobs else [])]
     if target not in installed_targets():
         command += ["--plugin", find_codegen(target).origin]

@@ -80,6 +80,6 @@ def test_the_pytest_plugin_makes_one_test_of_each_case(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_csource_conforms() -> None:
-    command = [sys.executable, "-m", "byoc.cli", "conformance", "--target", "csource"]
+    command = [sys.executable, "-m", "byoc", "conformance", "--target", "csource"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-6000:]

@@ -53,7 +53,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def byoc(*arguments: object, packages: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Call the command line in a process of its own, with the vendor's packages if given."""
     path = os.pathsep.join(filter(None, (packages and str(packages), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "byoc.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "byoc", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
 
 

@@ -39,7 +39,7 @@ def test_nothing_of_the_template_is_left_in_the_names(package: Path) -> None:
 
 
 def test_it_conforms_and_says_what_it_refuses(environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "byoc.cli", "conformance", "--target", "tensor_unit", "--json"]
+    command = [sys.executable, "-m", "byoc", "conformance", "--target", "tensor_unit", "--json"]
     ran = subprocess.run([*command, "--filter", "matmul"], capture_output=True, text=True, env=environment, check=False)
     told = json.loads(ran.stdout)
     assert (ran.returncode, told["conforms"]) == (0, True), ran.stdout[-3000:]

@@ -121,7 +121,7 @@ def trials_in(database: Path) -> int:
 def test_a_run_that_is_stopped_goes_on_from_what_was_finished(folder: Path, report, sign: signal.Signals) -> None:
     name = f"stopped {sign.name}.db"
     process = subprocess.Popen(
-        [sys.executable, "-m", "byoc.cli", *command_in(folder, name)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "byoc", *command_in(folder, name)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
     while trials_in(folder / name) < 2 and time.monotonic() < deadline:

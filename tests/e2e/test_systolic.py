@@ -71,7 +71,7 @@ def test_a_smaller_image_memory_shows_in_the_reason(
 def test_it_conforms(tmp_path: Path) -> None:
     plugin = tmp_path / "load_systolic.py"
     plugin.write_text(f"import sys\nsys.path.insert(0, {str(EXAMPLE)!r})\nimport systolic\n")
-    command = [sys.executable, "-m", "byoc.cli", "conformance", "--plugin", str(plugin), "--target", "systolic"]
+    command = [sys.executable, "-m", "byoc", "conformance", "--plugin", str(plugin), "--target", "systolic"]
     ran = subprocess.run([*command, "--filter", "quantize", "--json"], capture_output=True, text=True, check=False)
     told = json.loads(ran.stdout)
     assert told["conforms"], [o for o in told["outcomes"] if o["status"] not in ("passed", "refused")]

@@ -1,7 +1,0 @@
-"""``python -m byoc.cli``: the same as the command ``byoc``."""
-
-import sys
-
-from byoc.cli import main
-
-sys.exit(main())
