@@ -20,9 +20,11 @@ from byoc.importer.origin import Origin, stamp
 from byoc.importer.structure import Node, live_nodes
 from byoc.importer.table import find_lowering
 from byoc.importer.tensors import TensorReader
-from byoc.importer.values import Dim, Extents, Known, Symbolic, UnequalSymbolsError, Value
+from byoc.importer.unroll import lower_loop, lower_scan
+from byoc.importer.values import Dim, Extents, Known, Nothing, Symbolic, UnequalSymbolsError, Value, ValueList
 
 Functions = Mapping[tuple[str, str, str], onnx.FunctionProto]
+_CONTROL = {"If": lower_if, "Loop": lower_loop, "Scan": lower_scan}
 
 
 class Scope:
@@ -65,6 +67,7 @@ class GraphBuilder:
         self.block_builder = relax.BlockBuilder()
         self.bindings: list[relax.Binding] = []
         self.depth = 0  # of function calls
+        self.unrolled = 0  # nodes converted in bodies of loops
         self._symbols = 0
         self._casts: set[relax.Var] = set()
         self._origin: Origin | None = None  # of the node whose expansion is under way
@@ -136,8 +139,8 @@ class GraphBuilder:
         attributes = {attribute.name: attribute for attribute in node.proto.attribute}
         used = [bool(name) for name in node.proto.output]
         view = NodeView(self, node, inputs, used, version, attributes)
-        if node.domain == "" and node.proto.op_type == "If":
-            return lower_if(self, view, scope)
+        if node.domain == "" and node.proto.op_type in _CONTROL:
+            return _CONTROL[node.proto.op_type](self, view, scope)
         key = (node.domain, node.proto.op_type, node.proto.overload)
         if key in self.functions:
             return lower_function(self, view, self.functions[key], scope.opsets, own_nodes=True)
@@ -176,7 +179,9 @@ class GraphBuilder:
 
     def settle(self, value: Value) -> Value:
         """A value that may be read many times: a variable, a constant, or what is known of it."""
-        if isinstance(value, Known | Symbolic | relax.Var):
+        if isinstance(value, ValueList):
+            return ValueList(tuple(self.settle(element) for element in value.elements))
+        if isinstance(value, Known | Symbolic | Nothing | relax.Var):
             return value
         if isinstance(value, tvm.ir.GenericConst):
             return Known(value.value.numpy())
@@ -231,6 +236,8 @@ class GraphBuilder:
         """The value as a Relax expression of tensor type."""
         if isinstance(value, Known):
             return value.constant
+        if isinstance(value, ValueList | Nothing):
+            raise _no_tensor(value)
         if not isinstance(value, Symbolic):
             return value
         shape = relax.ShapeExpr([_as_extent(element) for element in value.elements.reshape(-1)])
@@ -246,6 +253,8 @@ class GraphBuilder:
             return relax.TensorType(list(value.array.shape), str(value.array.dtype))
         if isinstance(value, Symbolic):
             return relax.TensorType(list(value.elements.shape), value.dtype)
+        if isinstance(value, ValueList | Nothing):
+            raise _no_tensor(value)
         kind = value.ty if isinstance(value, relax.Var) else self.block_builder.normalize(value).ty
         if not isinstance(kind, relax.TensorType):
             raise UnsupportedModelError(
@@ -279,6 +288,13 @@ class GraphBuilder:
             return list(value.elements.shape)
         shape = self.type_of(value).shape
         return [self.extents.simplify(dim) for dim in shape.values] if isinstance(shape, relax.ShapeExpr) else None
+
+
+def _no_tensor(value: ValueList | Nothing) -> UnsupportedModelError:
+    kind = "a sequence" if isinstance(value, ValueList) else "an optional that holds nothing"
+    return UnsupportedModelError(
+        f"{kind} is used as a tensor", "", "change the model so that it takes the elements out first."
+    )
 
 
 def symbolic(elements: np.ndarray, dtype: str = "int64") -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx
@@ -22,7 +23,8 @@ def lower_if(builder: GraphBuilder, view: NodeView, scope: Scope) -> list[Value 
         view.refuse("it lacks a then_branch or an else_branch")
     decided = view.known(0)
     if decided is not None:
-        return _convert_branch(builder, view, scope, "then_branch" if bool(decided.reshape(-1)[0]) else "else_branch")
+        name = "then_branch" if bool(decided.reshape(-1)[0]) else "else_branch"
+        return convert_subgraph(builder, view, scope, name)
     condition = view.tensor(0)
     if view.rank(0) != 0:
         condition = builder.block_builder.emit(relax.op.reshape(condition, relax.ShapeExpr([])))
@@ -39,7 +41,7 @@ def _branch_sequence(builder: GraphBuilder, view: NodeView, scope: Scope, name: 
     builder.block_builder.begin_scope()
     builder.block_builder._begin_binding_block()
     try:
-        body = builder.collect(_convert_branch(builder, view, scope, name))
+        body = builder.collect(convert_subgraph(builder, view, scope, name))
         builder.flush(view.node)
         blocks = [relax.BindingBlock(builder.bindings)] if builder.bindings else []
     finally:
@@ -49,11 +51,18 @@ def _branch_sequence(builder: GraphBuilder, view: NodeView, scope: Scope, name: 
     return relax.SeqExpr(blocks, body)
 
 
-def _convert_branch(builder: GraphBuilder, view: NodeView, scope: Scope, name: str) -> list[Value | None]:
+def convert_subgraph(
+    builder: GraphBuilder, view: NodeView, scope: Scope, name: str, inputs: Sequence[Value] = ()
+) -> list[Value | None]:
+    """The results of the graph in attribute ``name``, on ``inputs``; it sees the values of ``scope``."""
     from byoc.importer.builder import Scope
 
     graph: onnx.GraphProto = view.attributes[name].g
+    if len(inputs) != len(graph.input):
+        view.refuse(f"its {name} takes {len(graph.input)} values, and it is given {len(inputs)}")
     inner = Scope(scope.opsets, scope)
+    for value, given in zip(graph.input, inputs, strict=True):
+        inner.define(value.name, given)
     builder.define_initializers(graph, inner)
     outputs = [value.name for value in graph.output]
     nodes = live_nodes(

@@ -10,7 +10,7 @@ import onnx
 from byoc.importer.node_view import standard_defaults
 from byoc.importer.origin import Origin
 from byoc.importer.structure import live_nodes, subgraphs
-from byoc.importer.values import Value
+from byoc.importer.values import Value, ValueList
 
 if TYPE_CHECKING:
     from byoc.importer.builder import GraphBuilder
@@ -79,7 +79,14 @@ def function_of(view: NodeView) -> onnx.FunctionProto | None:
 def _type_proto(view: NodeView, index: int) -> onnx.TypeProto:
     if not view.has(index):
         return onnx.TypeProto()
-    value = view.value(index)
+    return _type_of(view, view.value(index))
+
+
+def _type_of(view: NodeView, value: Value) -> onnx.TypeProto:
+    if isinstance(value, ValueList):
+        if not value.elements:
+            view.refuse("one of its inputs is a sequence without elements, whose type is not known")
+        return onnx.helper.make_sequence_type_proto(_type_of(view, value.elements[0]))
     element = onnx.helper.np_dtype_to_tensor_dtype(view.builder.numpy_dtype_of(value))
     shape = view.builder.shape_of(value)
     dims = None if shape is None else [dim if isinstance(dim, int) else str(dim) for dim in shape]

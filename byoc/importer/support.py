@@ -62,7 +62,7 @@ def _unsupported(
 
 
 def _has_lowering(domain: str, operator: str, version: int, inside: frozenset[str]) -> bool:
-    if (domain == "" and operator in ("If", "Constant")) or find_lowering(domain, operator, version):
+    if (domain == "" and operator in ("If", "Loop", "Scan")) or find_lowering(domain, operator, version):
         return True
     try:
         schema = onnx.defs.get_schema(operator, version, domain)

@@ -1,4 +1,4 @@
-"""What the importer knows about a value: all of it, its elements as symbols, or only its type."""
+"""What the importer knows about a value: all of it, its elements as symbols, or only its type; and lists of values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,19 @@ class Symbolic:
     dtype: str = "int64"
 
 
-Value: TypeAlias = "Known | Symbolic | relax.Expr"
+@dataclass(frozen=True)
+class ValueList:
+    """An ONNX sequence: how many elements it has is known at import."""
+
+    elements: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """An ONNX optional that holds nothing; one that holds a value is that value."""
+
+
+Value: TypeAlias = "Known | Symbolic | relax.Expr | ValueList | Nothing"
 
 
 class UnequalSymbolsError(Exception):

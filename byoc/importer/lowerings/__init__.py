@@ -16,6 +16,7 @@ from byoc.importer.lowerings import (
     reduce,
     reshape,
     rotary,
+    sequence,
     shape,
     stock_converters,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "reduce",
     "reshape",
     "rotary",
+    "sequence",
     "shape",
     "stock_converters",
 ]
