@@ -13,11 +13,13 @@ from byoc.importer.lowerings import (
     legacy,
     normalization,
     quantised,
+    recurrent,
     reduce,
     reshape,
     rotary,
     sequence,
     shape,
+    signal,
     stock_converters,
 )
 
@@ -34,10 +36,12 @@ __all__ = [
     "legacy",
     "normalization",
     "quantised",
+    "recurrent",
     "reduce",
     "reshape",
     "rotary",
     "sequence",
     "shape",
+    "signal",
     "stock_converters",
 ]
