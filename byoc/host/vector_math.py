@@ -169,6 +169,7 @@ def _op_of(name: str) -> Any:
 
 
 _REGISTERED: set[str] = set()
+_OURS = {name.replace("tirx.", "tirx.byoc_") for name in _FUNCTIONS}
 
 
 def _written_out(name: str, call: Any) -> Any:
@@ -182,9 +183,25 @@ def _ours(call: Any) -> Any:
     """A call of one of the functions as a call of our operator; other calls as they are."""
     if not isinstance(call.op, tvm.ir.Op) or str(call.op.name) not in _FUNCTIONS:
         return call
-    if str(call.ty).removeprefix("T.").partition("x")[0] != "float32":
+    if str(call.ty).removeprefix("T.").partition("x")[0] != "float32" or _holds_ours(call.args[0]):
         return call
     return tvm.ir.Call(_op_of(str(call.op.name)), call.args, ret_ty=call.ty)
+
+
+def _holds_ours(argument: Any) -> bool:
+    """Whether a function is written out inside the argument.
+
+    LLVM's code generator, too, simplifies each named value with those before it put in: one function inside another, as
+    in tanh(log(1 + exp(x))), would compile for minutes.  The outer one then stays a call.
+    """
+    found: list[bool] = []
+
+    def look(inner: Any) -> None:
+        if isinstance(inner, tvm.ir.Call) and isinstance(inner.op, tvm.ir.Op) and inner.op.name in _OURS:
+            found.append(True)
+
+    tvm_ffi.structural.structural_walk(argument, look)
+    return bool(found)
 
 
 @tvm.transform.module_pass(opt_level=0, name="ExpandVectorMath")
