@@ -22,7 +22,9 @@ def shape_expr(dims: Sequence[Dim]) -> relax.ShapeExpr:
 def runtime_shape(view: NodeView, tensor: relax.Expr, rank: int) -> relax.ShapeExpr:
     """A shape whose extents are the elements of an int64 tensor computed at run time."""
     tensor = view.builder.block_builder.match_cast(tensor, relax.TensorType([rank], "int64"))
-    shape = view.emit(relax.op.tensor_to_shape(tensor))
+    # Not relax.op.tensor_to_shape: TVM writes that out with symbols of its own, beside those named here.
+    kind = relax.ShapeType(ndim=rank)
+    shape = view.emit(relax.op.call_pure_packed("vm.builtin.tensor_to_shape", tensor, ty_args=[kind]))
     dims = [view.builder.fresh_symbol() for _ in range(rank)]
     view.builder.name_extents(shape, relax.ShapeType(dims))
     return relax.ShapeExpr(dims)
