@@ -88,14 +88,20 @@ _DECIDING = {
 
 
 def with_constants(case: Case) -> tuple[onnx.ModelProto, set[int]] | None:
-    """The model with deciding inputs made constants, and the positions of those that stay inputs; None: has none."""
+    """The model with deciding inputs made constants, and the positions of those that stay inputs; None: has none.
+
+    A test named NAME_expanded is NAME with its operator written out, and the same inputs decide.
+    """
     if len(case.data_sets) != 1:
         return None
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
     names = [value.name for value in model.graph.input]
+    nodes = [*model.graph.node]
+    for whole in cases(f"^{re.escape(case.name.split('_expanded')[0])}$") if "_expanded" in case.name else ():
+        nodes.extend(whole.model.graph.node)
     fixed = set()
-    for node in model.graph.node:
+    for node in nodes:
         positions = (1,) if node.op_type.startswith("Reduce") else _DECIDING.get(node.op_type, ())
         fixed |= {node.input[p] for p in positions if p < len(node.input) and node.input[p] in names}
     if not fixed:

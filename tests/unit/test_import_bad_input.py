@@ -166,9 +166,9 @@ def test_a_cycle_is_refused() -> None:
 
 
 def test_training_mode_is_refused() -> None:
-    weights = {name: np.ones(4, np.float32) for name in "sbmv"}
-    node = helper.make_node("BatchNormalization", ["x", *"sbmv"], ["y", "m2", "v2"], name="bn", training_mode=1)
-    assert "it is in training mode" in refusal(model(node, weights=weights), UnsupportedModelError)
+    weights = {"ratio": np.array(0.5, np.float32), "training": np.array(True)}
+    node = helper.make_node("Dropout", ["x", *weights], ["y"], name="drop")
+    assert "it drops values at random (training mode)" in refusal(model(node, weights=weights), UnsupportedModelError)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""Convolutions, matrix products and pooling."""
+"""Convolutions and matrix products."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,59 +9,12 @@ from tvm import relax
 
 from byoc.importer.lowerings.elementwise import align
 from byoc.importer.lowerings.reshape import shape_expr
+from byoc.importer.lowerings.window import LAYOUTS, Window
 from byoc.importer.node_view import NodeView
-from byoc.importer.table import Results, lowers
+from byoc.importer.table import lowers
 from byoc.importer.values import Dim, Known, Value
 
 op = relax.op
-_LAYOUTS = {1: ("NCW", "OIW", "IOW"), 2: ("NCHW", "OIHW", "IOHW"), 3: ("NCDHW", "OIDHW", "IODHW")}
-
-
-class Window:
-    """How a kernel walks over the spatial dimensions: one entry per dimension in each list."""
-
-    def __init__(self, view: NodeView, kernel: Sequence[Dim]) -> None:
-        self.view = view
-        self.rank = len(kernel)
-        if self.rank not in _LAYOUTS:
-            view.refuse(f"it has {self.rank} spatial dimensions; the importer takes 1 to 3")
-        if not all(isinstance(extent, int) for extent in kernel):
-            view.refuse(f"its kernel has the symbolic shape {[str(k) for k in kernel]}")
-        self.kernel = [int(extent) for extent in kernel]
-        self.strides = view.attribute("strides") or [1] * self.rank
-        self.dilations = view.attribute("dilations") or [1] * self.rank
-        self.ceil = bool(view.attribute("ceil_mode", 0))
-        pads = view.attribute("pads") or [0] * (2 * self.rank)
-        self.auto = view.attribute("auto_pad", "NOTSET")
-        for name, given in (("strides", self.strides), ("dilations", self.dilations), ("pads", pads)):
-            if len(given) != self.rank * (2 if name == "pads" else 1):
-                view.refuse(f'its attribute "{name}" = {given} does not fit {self.rank} spatial dimensions')
-        if self.auto not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
-            view.refuse(f'its attribute "auto_pad" is "{self.auto}"')
-        pads = [0] * (2 * self.rank) if self.auto == "VALID" else pads
-        self.before: list[int] = pads[: self.rank]
-        self.after: list[int] = pads[self.rank :]
-        if self.auto.startswith("SAME"):
-            totals = [self._same_total(axis) for axis in range(self.rank)]
-            small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
-            self.before, self.after = (small, large) if self.auto == "SAME_UPPER" else (large, small)
-
-    def span(self, axis: int) -> int:
-        """Input positions that one kernel placement covers."""
-        return (self.kernel[axis] - 1) * self.dilations[axis] + 1
-
-    def _same_total(self, axis: int) -> int:
-        extent = self.view.shape(0)[2 + axis]
-        if self.strides[axis] == 1:
-            return self.span(axis) - 1
-        if not isinstance(extent, int):
-            self.view.refuse(f"{self.auto} with stride {self.strides[axis]} pads by the symbolic extent {extent}")
-        out = -(-extent // self.strides[axis])
-        return max(0, (out - 1) * self.strides[axis] + self.span(axis) - extent)
-
-    @property
-    def pads(self) -> list[int]:
-        return [*self.before, *self.after]
 
 
 @lowers("Conv")
@@ -77,7 +29,7 @@ def _convolution(view: NodeView) -> Value:
         isinstance(channels, int) and isinstance(weight[1], int) and channels != weight[1] * groups
     ):
         view.refuse(f"its input {_show(view.shape(0))} does not fit its weight {_show(weight)} in {groups} groups")
-    data_layout, kernel_layout, _ = _LAYOUTS[window.rank]
+    data_layout, kernel_layout, _ = LAYOUTS[window.rank]
     compute = {1: op.nn.conv1d, 2: op.nn.conv2d, 3: op.nn.conv3d}[window.rank]
     result = view.emit(
         compute(
@@ -136,7 +88,7 @@ def _transposed_convolution(view: NodeView) -> Value:
         for extra, stride, dilation in zip(more, window.strides, window.dilations, strict=True)
     ):
         view.refuse(f"its output padding {more} is not smaller than its strides {window.strides}")
-    data_layout, _, kernel_layout = _LAYOUTS[rank]
+    data_layout, _, kernel_layout = LAYOUTS[rank]
     compute = {1: op.nn.conv1d_transpose, 2: op.nn.conv2d_transpose, 3: op.nn.conv3d_transpose}[rank]
     result = view.emit(
         compute(
@@ -220,80 +172,6 @@ def integer_operand(view: NodeView, index: int, zero: int) -> relax.Expr:
 def integer_product(view: NodeView) -> Value:
     """A product of integers with zero points of any form, as int32."""
     return op.matmul(integer_operand(view, 0, 2), integer_operand(view, 1, 3), out_dtype="int32")
-
-
-@lowers("MaxPool", "AveragePool")
-def _pool(view: NodeView) -> Results:
-    kernel = view.attribute("kernel_shape") or view.refuse("it has no kernel_shape")
-    window = Window(view, kernel)
-    maximum = view.node.proto.op_type == "MaxPool"
-    if maximum and view.uses(1):
-        view.refuse("its second output, the indices of the maxima, is used")
-    counted = bool(view.attribute("count_include_pad", 0))
-    pool = getattr(op.nn, f"{'max' if maximum else 'avg'}_pool{window.rank}d")
-    dtype = view.dtype(0)
-    x, pads, ceil = view.tensor(0), window.pads, window.ceil
-    if ceil:
-        x, pads, ceil = _make_ceil_explicit(view, window, x, maximum, counted)
-    return [
-        pool(x, window.kernel, window.strides, pads, window.dilations, ceil, *([] if maximum else [counted]))
-        if dtype != ""
-        else x,
-        None,
-    ]
-
-
-def _make_ceil_explicit(
-    view: NodeView, window: Window, x: relax.Expr, maximum: bool, counted: bool
-) -> tuple[relax.Expr, list[int], bool]:
-    """ONNX drops a last window that would start in the padding; TVM keeps it.  Where they differ, pad exactly."""
-    after = list(window.after)
-    for axis in range(window.rank):
-        extent = view.shape(0)[2 + axis]
-        if not isinstance(extent, int):
-            if window.strides[axis] == 1:
-                continue
-            return x, window.pads, True
-        padded = extent + window.before[axis] + window.after[axis]
-        count = math.ceil((padded - window.span(axis)) / window.strides[axis]) + 1
-        if (count - 1) * window.strides[axis] >= extent + window.before[axis]:
-            count -= 1
-        after[axis] += (count - 1) * window.strides[axis] + window.span(axis) - padded
-    grown = after != list(window.after)
-    if grown and not maximum and counted:
-        view.refuse("it averages with ceil_mode and count_include_pad over windows that reach beyond the padding")
-    if any(extra < 0 for extra in after):
-        return x, window.pads, False
-    return x, [*window.before, *after], False
-
-
-@lowers("GlobalAveragePool", "GlobalMaxPool")
-def _global_pool(view: NodeView) -> Value:
-    axes = list(range(2, view.rank(0)))
-    reduce = op.mean if view.node.proto.op_type == "GlobalAveragePool" else op.max
-    return reduce(view.tensor(0), axes, keepdims=True) if axes else view.value(0)
-
-
-@lowers("GlobalLpPool")
-def _global_norm_pool(view: NodeView) -> Value:
-    p, dtype = view.attribute("p", 2), view.dtype(0)
-    powers = op.power(op.abs(view.tensor(0)), relax.const(p, dtype))
-    return op.power(op.sum(powers, list(range(2, view.rank(0))), keepdims=True), relax.const(1.0 / p, dtype))
-
-
-@lowers("LpPool")
-def _norm_pool(view: NodeView) -> Value:
-    window = Window(view, view.attribute("kernel_shape"))
-    p, dtype = view.attribute("p", 2), view.dtype(0)
-    x = view.emit(op.power(op.abs(view.tensor(0)), relax.const(p, dtype)))
-    pads = window.pads
-    if window.ceil:
-        x, pads, still = _make_ceil_explicit(view, window, x, maximum=True, counted=False)
-        if still:
-            view.refuse("it has ceil_mode and a symbolic spatial extent")
-    pool = getattr(op.nn, f"avg_pool{window.rank}d")
-    mean = view.emit(pool(x, window.kernel, window.strides, pads, window.dilations, False, True))
-    return op.power(op.multiply(mean, relax.const(math.prod(window.kernel), dtype)), relax.const(1.0 / p, dtype))
 
 
 @lowers("Einsum")

@@ -15,8 +15,8 @@ op = relax.op
 
 @lowers("BatchNormalization")
 def _batch_norm(view: NodeView) -> Results:
-    if view.attribute("training_mode", 0) or (view.version >= 14 and (view.uses(1) or view.uses(2))):
-        view.refuse("it is in training mode; the importer takes models for inference")
+    if view.version >= 14 and view.attribute("training_mode", 0):
+        return _batch_norm_of_batch(view)
     if any(view.uses(index) for index in range(1, 5)):
         view.refuse("its statistics are outputs that are used; the importer takes models for inference")
     if view.version < 9 and not view.attribute("spatial", 1):
@@ -29,6 +29,29 @@ def _batch_norm(view: NodeView) -> Results:
     tensors = [_as(view, view.tensor(index), view.dtype(index), wide) for index in range(5)]
     result = view.emit(op.nn.batch_norm(*tensors, axis=1, epsilon=epsilon, training=False))
     return [_as(view, view.emit(relax.TupleGetItem(result, 0)), wide, dtype)]
+
+
+def _batch_norm_of_batch(view: NodeView) -> Results:
+    """Training mode: statistics of this very batch, and running ones that take them in."""
+    momentum, epsilon, rank = view.attribute("momentum", 0.9), view.attribute("epsilon", 1e-5), view.rank(0)
+    axes, column = [axis for axis in range(rank) if axis != 1], [-1, *[1] * (rank - 2)]
+    wide = "float32" if view.dtype(0) in ("float16", "bfloat16") else view.dtype(0)
+    x = _as(view, view.tensor(0), view.dtype(0), wide)
+    mean = view.emit(op.mean(x, axes, keepdims=True))
+    centred = view.emit(op.subtract(x, mean))
+    variance = view.emit(op.mean(op.multiply(centred, centred), axes, keepdims=True))
+    scale, bias = (
+        view.emit(op.reshape(_as(view, view.tensor(i), view.dtype(i), wide), [view.shape(0)[1], *column[1:]]))
+        for i in (1, 2)
+    )
+    normal = op.divide(centred, op.sqrt(op.add(variance, relax.const(epsilon, wide))))
+    results = [_as(view, view.emit(op.add(op.multiply(normal, scale), bias)), wide, view.dtype(0))]
+    for index, now in ((3, mean), (4, variance)):
+        dtype = view.dtype(index)
+        flat = view.emit(op.reshape(now, [view.shape(0)[1]]))
+        new = view.emit(op.multiply(_as(view, flat, wide, dtype), relax.const(1.0 - momentum, dtype)))
+        results.append(view.emit(op.add(op.multiply(view.tensor(index), relax.const(momentum, dtype)), new)))
+    return results
 
 
 def _scale_and_shift(view: NodeView, parameters: list[np.ndarray], epsilon: float) -> relax.Expr:

@@ -5,6 +5,7 @@ Gates and formulas are those of the ONNX operators' own documentation.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -194,9 +195,13 @@ def _functions(view: NodeView, kind: str, place: int, directions: int) -> list[A
         compute, alpha, beta = known
         alpha = alphas.pop(0) if alpha is not None and alphas else alpha
         beta = betas.pop(0) if beta is not None and betas else beta
-        dtype = view.dtype(0)
-        functions.append(lambda x, f=compute, a=alpha, b=beta: f(lambda v: relax.const(v, dtype), x, a, b))
+        scalar = functools.partial(relax.const, dtype=view.dtype(0))
+        functions.append(functools.partial(_activate, compute, scalar, alpha, beta))
     return functions[place * count : (place + 1) * count]
+
+
+def _activate(compute: Callable[..., Expr], scalar: Any, alpha: Any, beta: Any, x: Expr) -> Expr:
+    return compute(scalar, x, alpha, beta)
 
 
 def _initial(view: NodeView, index: int, place: int, batch: Dim, hidden: int, batch_first: bool) -> Expr:

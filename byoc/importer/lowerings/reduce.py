@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relax
 
+from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import Results, lowers
 from byoc.importer.values import Value, constant
@@ -50,7 +51,8 @@ def _reduce(view: NodeView) -> Value:
     if (not axes and nothing) or rank == 0:
         return _ONE_ELEMENT[kind](view.tensor(0)) if kind in _ONE_ELEMENT else view.value(0)
     over = sorted({view.axis(axis, rank) for axis in axes}) if axes else list(range(rank))
-    _check_not_empty(view, kind, over)
+    if _is_empty(view, over):
+        return _of_nothing(view, kind, over, keep)
     x = view.tensor(0)
     wide = (
         "int32"
@@ -64,12 +66,30 @@ def _reduce(view: NodeView) -> Value:
     return result if wide == dtype else op.astype(result, dtype)
 
 
-def _check_not_empty(view: NodeView, kind: str, axes: list[int]) -> None:
+def _is_empty(view: NodeView, axes: list[int]) -> bool:
     dims = view.builder.shape_of(view.value(0)) or []
-    if kind in ("ReduceMax", "ReduceMin", "ReduceMean", "ReduceLogSumExp") and any(
-        isinstance(dims[a], int) and dims[a] == 0 for a in axes if dims
-    ):
+    return any(isinstance(dims[axis], int) and dims[axis] == 0 for axis in axes if dims)
+
+
+def _of_nothing(view: NodeView, kind: str, axes: list[int], keep: bool) -> Value:
+    """What the standard says of a reduction without elements."""
+    dims, dtype = view.shape(0), view.builder.numpy_dtype_of(view.value(0))
+    left = [1 if axis in axes else dim for axis, dim in enumerate(dims) if keep or axis not in axes]
+    if kind in ("ReduceMean", "ReduceMax", "ReduceMin") and dtype.kind not in "fiu" and dtype.name != "bfloat16":
         view.refuse(f"it reduces a dimension without elements (input shape {dims})")
+    real = dtype.kind == "f" or dtype.name == "bfloat16"
+    if kind == "ReduceMean":
+        if not real:
+            view.refuse(f"it takes the mean of a dimension without elements (input shape {dims})")
+        value = np.nan
+    elif kind in ("ReduceMax", "ReduceMin"):
+        low, high = (-np.inf, np.inf) if real else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        value = low if kind == "ReduceMax" else high
+    else:
+        value = {"ReduceProd": 1, "ReduceLogSum": -np.inf, "ReduceLogSumExp": -np.inf}.get(kind, 0)
+        if not real and not np.isfinite(value):
+            view.refuse(f"it takes the logarithm of no elements as integers (input shape {dims})")
+    return op.full(shape_expr(left), relax.const(value, dtype.name), dtype.name)
 
 
 @lowers("ArgMax", "ArgMin")

@@ -30,9 +30,7 @@ def _blocks_to_image(view: NodeView) -> Value:
     batch, rows, count = (int(dim) for dim in dims)
     size, channels = int(np.prod(block)), rows // max(1, int(np.prod(block)))
     padded = [extent + pads[axis] + pads[axis + rank] for axis, extent in enumerate(image)]
-    starts = [
-        range(0, padded[axis] - dilations[axis] * (block[axis] - 1), strides[axis]) for axis in range(rank)
-    ]
+    starts = [range(0, padded[axis] - dilations[axis] * (block[axis] - 1), strides[axis]) for axis in range(rank)]
     if rows != size * channels or int(np.prod([len(s) for s in starts])) != count:
         view.refuse(f"its input {dims} does not fit blocks {block} in an image {image}")
     corners = np.array(list(itertools.product(*starts))).reshape(count, rank)
@@ -95,10 +93,7 @@ def _determinant(view: NodeView) -> Value:
         for place, column in enumerate(columns):
             rest = minor(row + 1, columns[:place] + columns[place + 1 :])
             term = view.emit(op.multiply(cells[row, column], rest))
-            if total is None:
-                total = term
-            else:
-                total = view.emit((op.subtract if place % 2 else op.add)(total, term))
+            total = term if total is None else view.emit((op.subtract if place % 2 else op.add)(total, term))
         return total
 
     return minor(0, tuple(range(size)))
@@ -109,7 +104,7 @@ _MODES = ("TF", "IDF", "TFIDF")
 
 @lowers("TfIdfVectorizer")
 def _count_ngrams(view: NodeView) -> Value:
-    """How often each n-gram of the pool occurs in each row, with up to ``max_skip_count`` items left out between two."""
+    """How often each n-gram of the pool occurs in each row, also with up to ``max_skip_count`` items left out."""
     if "pool_strings" in view.attributes:
         view.refuse("its pool is of strings; the importer takes numbers")
     pool, starts = view.attribute("pool_int64s"), [*view.attribute("ngram_counts")]
