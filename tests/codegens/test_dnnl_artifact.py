@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +73,19 @@ def test_without_onednn_the_target_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setattr(library.sys, "prefix", str(tmp_path))
     with pytest.raises(UnknownTargetError, match=r"pip install 'byoc\[dnnl\]'"):
         byoc.partition(dag([("relu", [-1])], [0]), ["dnnl"])
+
+
+@needs_onednn
+def test_a_closed_session_frees_its_library(tmp_path: Path) -> None:
+    def mapped() -> int:
+        return sum("library.so" in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+    function = relax_function(lambda x: relax.op.nn.relu(relax.op.nn.softmax(x, -1)), ((2, 3), "float32"))
+    byoc.compile(relax_module(function), ["dnnl"], use_cache=False).save(tmp_path / "m.byoc")
+    gc.collect()
+    before = mapped()
+    for _ in range(2):
+        with byoc.load(tmp_path / "m.byoc") as session:
+            session.run({session.entry_functions[0].inputs[0].name: random_array((2, 3))})
+    gc.collect()
+    assert mapped() == before

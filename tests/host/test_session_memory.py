@@ -167,3 +167,16 @@ def test_scalars_go_in_and_come_out() -> None:
         result = session.run({"x": np.float32(1.0), "k": np.array(21)})
     assert result["y"].shape == () and result["n"] == 42
     np.testing.assert_allclose(result["y"], np.e, rtol=1e-6)
+
+
+def libraries_mapped() -> int:
+    return sum("library.so" in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+
+def test_a_closed_session_frees_its_library(saved: Path) -> None:
+    before = libraries_mapped()
+    with byoc.load(saved) as session:
+        session.run({"x": numbers(2)})
+        assert libraries_mapped() > before
+    gc.collect()
+    assert libraries_mapped() == before

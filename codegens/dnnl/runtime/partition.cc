@@ -228,16 +228,17 @@ namespace {
 
 template <typename Body>
 const char* Guarded(const Body& body) {
-  static thread_local std::string message;
+  // No std::string: a thread-local with a destructor would keep the library loaded until its thread ends.
+  static thread_local char message[1024];
   try {
     body();
     return nullptr;
   } catch (const dnnl::error& error) {
-    message = std::string("oneDNN: ") + error.message;
+    std::snprintf(message, sizeof message, "oneDNN: %s", error.message);
   } catch (const std::exception& error) {
-    message = error.what();
+    std::snprintf(message, sizeof message, "%s", error.what());
   }
-  return message.c_str();
+  return message;
 }
 
 }  // namespace
