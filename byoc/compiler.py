@@ -177,7 +177,7 @@ def compile(
 
 
 def _cache_parts(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str) -> list[str]:
-    sources = [f"{t.name} {_source_digest(t)}" for t in targets]
+    sources = [f"{t.name} {_source_digest(t)} {' '.join(t.codegen.requires())}" for t in targets]
     cpu = str(host_target(mcpu).attrs.get("mcpu", mcpu)) + " ".join(cpu_features(mcpu))
     own = _folder_digest(Path(byoc.__file__).parent)
     versions = [byoc.__version__, own, TVM_VERSION, TVM_FFI_VERSION, compiler_version(find_compiler())]

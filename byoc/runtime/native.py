@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -76,11 +77,32 @@ def load_library(content: bytes) -> Module:
     try:
         with open(path, "wb") as file:
             file.write(content)
+        try:
+            return tvm_ffi.load_module(path, keep_module_alive=False)
+        except Exception as error:
+            if not _load_from_environment(message_of(error)):
+                raise
         return tvm_ffi.load_module(path, keep_module_alive=False)
     except Exception as error:
         raise _not_loadable(error, folder) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _load_from_environment(complaint: str) -> bool:
+    """Load the shared library that the loader misses from this Python environment, if it is there.
+
+    An artifact names the folder of the environment that it was compiled in; it may run, or come out of the cache, in
+    another one.
+    """
+    missing = re.search(r"([^\s/]+): cannot open shared object file", complaint)
+    if missing is None:
+        return False
+    try:
+        ctypes.CDLL(os.path.join(sys.prefix, "lib", missing.group(1)))
+    except OSError:
+        return False
+    return True
 
 
 def _not_loadable(error: Exception, folder: str) -> ArtifactError:

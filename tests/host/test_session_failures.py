@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,9 @@ from tvm import relax
 
 from byoc.artifact import Artifact, PartitionRecord
 from byoc.errors import ArtifactError, SessionError
+from byoc.lower.compile_c import find_compiler
 from byoc.runtime import Session
+from byoc.runtime.native import load_library
 from byoc.tensor_spec import TensorSpec
 from tests.handmade import host_model, offset_model, offset_model_reference
 from tests.session_inputs import numbers
@@ -38,6 +43,25 @@ def test_a_failing_bind_is_named() -> None:
 def test_a_library_that_is_none_is_refused() -> None:
     with pytest.raises(ArtifactError, match="native library cannot be loaded"):
         replace(offset_model(), library=b"\x7fELF nonsense").session()
+
+
+def test_a_library_that_an_artifact_needs_is_found_in_this_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    needed, name = tmp_path / "lib" / "libneeded_by_a_test.so", tmp_path / "model.so"
+    for source, output, *flags in (
+        ("int answer(void) { return 42; }", needed, "-Wl,-soname,libneeded_by_a_test.so"),
+        ("int answer(void); int ask(void) { return answer(); }", name, str(needed), "-Wl,-rpath,/nowhere"),
+    ):
+        command = [find_compiler(), "-shared", "-fPIC", "-x", "c", "-", "-x", "none", *flags, "-o", str(output)]
+        subprocess.run(command, input=source, text=True, check=True)
+    content = name.read_bytes()
+    with pytest.raises(ArtifactError, match=r"libneeded_by_a_test\.so") as caught:
+        load_library(content)
+    assert caught.value.todo == "install the library that is named, or add its folder to LD_LIBRARY_PATH"
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    load_library(content)
 
 
 def test_a_partition_that_nobody_defines_is_refused_when_loading() -> None:
