@@ -10,7 +10,7 @@ BROKEN_PIPE = 141
 
 MEANINGS: dict[int, str] = {
     OK: "done",
-    1: "an error of no other kind (a file that cannot be written, a full disk)",
+    1: "an error of no other kind (a file that cannot be written, a full disk, too little memory)",
     2: "wrong call: unknown flag, target, pin, option or input",
     3: "the model cannot be taken in",
     4: "a codegen or plugin broke its contract",

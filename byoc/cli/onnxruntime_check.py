@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from byoc.errors import InputError, ModelFileError, ToolchainError
+
+_PLACE_IN_SOURCE = re.compile(r"[^\s:]*\.(?:cc|h):\d+ [^\s(]+(?:\([^)]*\))? ?")
 
 
 def onnxruntime_outputs(
@@ -46,4 +49,5 @@ def onnxruntime_outputs(
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return _PLACE_IN_SOURCE.sub("", line)

@@ -17,6 +17,7 @@ from byoc.importer.expand import function_of, lower_function
 from byoc.importer.fold import fold
 from byoc.importer.node_view import NodeView, is_scalar_expr
 from byoc.importer.origin import Origin, stamp
+from byoc.importer.standard import check_node
 from byoc.importer.structure import Node, live_nodes
 from byoc.importer.table import find_lowering
 from byoc.importer.tensors import TensorReader
@@ -139,6 +140,7 @@ class GraphBuilder:
         attributes = {attribute.name: attribute for attribute in node.proto.attribute}
         used = [bool(name) for name in node.proto.output]
         view = NodeView(self, node, inputs, used, version, attributes)
+        check_node(view)
         if node.domain == "" and node.proto.op_type in _CONTROL:
             return _CONTROL[node.proto.op_type](self, view, scope)
         key = (node.domain, node.proto.op_type, node.proto.overload)

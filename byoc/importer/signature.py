@@ -11,7 +11,7 @@ import onnx
 from tvm import relax, tirx
 
 from byoc.dim import expression_text
-from byoc.errors import ShapeError, UnsupportedModelError, did_you_mean
+from byoc.errors import ModelFileError, ShapeError, UnsupportedModelError, did_you_mean
 from byoc.importer.tensors import dtype_name
 from byoc.importer.values import Dim, Extents
 from byoc.tensor_spec import TensorSpec
@@ -42,6 +42,7 @@ class Signature:
         self._replaced: dict[str, int | str] = {}
         self._equal = dict(equal or {})
         inputs = [value for value in graph.input if value.name not in frozen]
+        _check_names([value.name for value in inputs])
         declared = {value.name: _declared(value) for value in inputs}
         wanted = _merge(declared, shapes or {})
         self._replace_symbols(declared, wanted)
@@ -146,6 +147,16 @@ def _unique(name: str, taken: set[str]) -> str:
     while fresh in taken:
         fresh, count = f"{name}_{count}", count + 1
     return fresh
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise ModelFileError(
+                f'{names.count(name)} inputs of the model are called "{name}"' if name else "an input has no name",
+                "inputs are given by their names",
+                "export the model again.",
+            )
 
 
 def _declared(value: onnx.ValueInfoProto) -> list[int | str] | None:

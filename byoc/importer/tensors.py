@@ -52,6 +52,8 @@ class TensorReader:
         dtype_name(tensor.data_type)  # refuses what has no array
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
         shape = tuple(tensor.dims)
+        if min(shape, default=0) < 0:
+            raise _misfit(tensor.name, shape, dtype)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             return self._external(tensor, dtype, shape)
         try:
@@ -59,11 +61,7 @@ class TensorReader:
                 return np.frombuffer(tensor.raw_data, dtype=dtype).reshape(shape)
             return numpy_helper.to_array(tensor).reshape(shape)
         except (ValueError, TypeError) as error:
-            raise ModelFileError(
-                f'the data of tensor "{tensor.name}" does not fit its shape {list(shape)} of {dtype}',
-                "the file is damaged or was written wrongly",
-                "export the model again.",
-            ) from error
+            raise _misfit(tensor.name, shape, dtype) from error
 
     def _external(self, tensor: onnx.TensorProto, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -104,6 +102,14 @@ class TensorReader:
         if not path.is_file():
             raise _external_error(name, f'"{location}" is not a regular file')
         return path
+
+
+def _misfit(name: str, shape: tuple[int, ...], dtype: np.dtype) -> ModelFileError:
+    return ModelFileError(
+        f'the data of tensor "{name}" does not fit its shape {list(shape)} of {dtype}',
+        "the file is damaged or was written wrongly",
+        "export the model again.",
+    )
 
 
 def _outside(name: str, location: str) -> ExternalDataError:

@@ -72,7 +72,7 @@ def session_error(manifest: Manifest, entry: EntryFunction, symbol: str | None, 
         return SessionError(
             f'the run of "{entry.name}" failed in partition "{partition.symbol}"',
             f"{partition.target} says: {said}",
-            f"the fault is in the codegen {partition.target} or in what it calls; leave it out to run on the host",
+            f"check the sizes of the inputs; if they are right, the fault is in the codegen {partition.target}",
         )
     unequal = _UNEQUAL.search(said) if symbol == "vm.builtin.match_shape" else None
     if unequal:

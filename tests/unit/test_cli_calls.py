@@ -152,6 +152,20 @@ def test_a_full_disk_is_no_internal_error(
     assert code == 1 and text.startswith("[BYOC-000] m.byoc: No space left on device")
 
 
+def test_too_little_memory_is_no_internal_error(
+    capsys: pytest.CaptureFixture[str], plan_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def large(*_: object, **__: object) -> str:
+        raise MemoryError("Unable to allocate 3.47 EiB")
+
+    monkeypatch.setattr("byoc.explain.explain_text", large)
+    code, text = error_of(capsys, "explain", str(plan_file))
+    assert code == 1 and text.splitlines()[:2] == [
+        "[BYOC-000] this machine has too little memory for it",
+        "  why: Unable to allocate 3.47 EiB",
+    ]
+
+
 def test_every_error_class_has_a_documented_exit_code() -> None:
     def subclasses(cls: type[ByocError]) -> list[type[ByocError]]:
         return [cls, *(below for sub in cls.__subclasses__() for below in subclasses(sub))]

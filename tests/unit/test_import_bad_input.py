@@ -145,6 +145,38 @@ def test_an_unknown_attribute_is_refused_by_node_and_name() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("node", "why"),
+    [
+        (helper.make_node("Relu", ["x", "x"], ["y"]), "it has 2 inputs; Relu takes at most 1"),
+        (helper.make_node("Relu", [], ["y"]), 'its input 0 ("X") is missing'),
+        (helper.make_node("Add", ["x", ""], ["y"]), 'its input 1 ("B") is missing'),
+        (helper.make_node("Concat", ["x", "x"], ["y"]), 'its attribute "axis" is missing'),
+        (helper.make_node("Softmax", ["x"], ["y"], axis="1"), 'its attribute "axis" is a string; it must be an int'),
+        (
+            helper.make_node("Add", ["x", "w"], ["y"]),
+            'its inputs must have one element type, and have several: "A" float32, "B" float64',
+        ),
+        (helper.make_node("Conv", ["i", "k"], ["y"], strides=[0, 1]), "its strides [0, 1] must be positive"),
+        (helper.make_node("Conv", ["i", "k"], ["y"], dilations=[1, -1]), "its dilations [1, -1] must be positive"),
+        (helper.make_node("MaxPool", ["i"], ["y"], kernel_shape=[0, 2]), "its kernel [0, 2] must be positive"),
+    ],
+)
+def test_a_node_that_contradicts_the_standard_is_refused_with_the_contradiction(node: onnx.NodeProto, why: str) -> None:
+    weights = {"w": np.ones(4), "i": np.ones((1, 2, 4, 4), np.float32), "k": np.ones((3, 2, 2, 2), np.float32)}
+    text = refusal(model(node, weights=weights), UnsupportedModelError)
+    assert text.splitlines()[1] == f"  why: {why}"
+
+
+def test_two_inputs_of_one_name_are_refused() -> None:
+    proto = model(RELU)
+    proto.graph.input.append(proto.graph.input[0])
+    assert refusal(proto, ModelFileError) == (
+        '[BYOC-201] 2 inputs of the model are called "x"\n'
+        "  why: inputs are given by their names\n  do:  export the model again."
+    )
+
+
 def test_a_converter_that_fails_names_the_node_and_shows_no_traceback() -> None:
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")
     text = refusal(model(node, weights={"w": np.ones((5, 2), np.float32)}), UnsupportedModelError)
@@ -256,6 +288,12 @@ def test_string_tensors_are_refused() -> None:
     proto = model(RELU)
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
     assert "tensors of type string" in refusal(proto, UnsupportedModelError)
+
+
+def test_a_weight_with_a_negative_dimension_is_refused() -> None:
+    proto = model(helper.make_node("MatMul", ["x", "w"], ["y"]), weights={"w": np.ones((4, 2), np.float32)})
+    proto.graph.initializer[0].dims[0] = -4
+    assert "does not fit its shape [-4, 2] of float32" in refusal(proto, ModelFileError)
 
 
 def test_a_weight_whose_bytes_do_not_fit_its_shape_is_refused() -> None:

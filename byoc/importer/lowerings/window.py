@@ -30,6 +30,9 @@ class Window:
         for name, given in (("strides", self.strides), ("dilations", self.dilations), ("pads", pads)):
             if len(given) != self.rank * (2 if name == "pads" else 1):
                 view.refuse(f'its attribute "{name}" = {given} does not fit {self.rank} spatial dimensions')
+        for name, given in (("kernel", self.kernel), ("strides", self.strides), ("dilations", self.dilations)):
+            if min(given) < 1:
+                view.refuse(f"its {name} {given} must be positive")
         if self.auto not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
             view.refuse(f'its attribute "auto_pad" is "{self.auto}"')
         pads = [0] * (2 * self.rank) if self.auto == "VALID" else pads
