@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from byoc_codegens.dnnl import convolution, elementwise, integer, library, matmul, move, reduce
+from byoc_codegens.dnnl import convolution, elementwise, gather, integer, library, matmul, move, reduce
 from byoc_codegens.dnnl.family import Kernel, Translation, check_tensors
 from byoc_codegens.dnnl.fuse import fuse
 from byoc_codegens.dnnl.integer_fuse import fuse_sums
@@ -14,7 +14,7 @@ from byoc_codegens.dnnl.stub import stub
 
 from byoc import Codegen, CSource, Match, Option, Peaks, op, register_codegen
 
-FAMILIES: tuple[Any, ...] = (convolution, matmul, elementwise, reduce, move, integer)
+FAMILIES: tuple[Any, ...] = (convolution, matmul, elementwise, reduce, move, gather, integer)
 _RIDERS = frozenset(kernel.op for kernel in elementwise.KERNELS)
 KERNELS: dict[str, Kernel] = {kernel.op: kernel for family in FAMILIES for kernel in family.KERNELS}
 

@@ -14,6 +14,7 @@ from byoc import Match, Value, reject
 MOST_DIMENSIONS = 12  # DNNL_MAX_NDIMS
 FLOATS = frozenset({"float32"})
 BYTES = frozenset({"int8", "uint8"})
+INDICES = frozenset({"int32", "int64"})
 
 
 class Translation:

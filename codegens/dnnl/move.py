@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from byoc_codegens.dnnl.family import BYTES, FLOATS, Kernel, Translation, ints
+from byoc_codegens.dnnl.family import BYTES, FLOATS, INDICES, Kernel, Translation, ints
 from byoc_codegens.dnnl.program import Tensor
 
 from byoc import Match, reject
@@ -119,7 +119,7 @@ def _pad(m: Match, to: Translation) -> Tensor:
 
 _ANY = FLOATS | BYTES
 KERNELS = (
-    *(Kernel(name, _reshape, dtypes=_ANY) for name in ("reshape", "squeeze", "expand_dims", "flatten")),
+    *(Kernel(name, _reshape, dtypes=_ANY | INDICES) for name in ("reshape", "squeeze", "expand_dims", "flatten")),
     Kernel("permute_dims", _permute, dtypes=_ANY),
     Kernel("concat", _concat, _check_concat, _ANY),
     Kernel("split", _split, _check_split, _ANY),

@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "ops.h"
+
 namespace byoc_dnnl {
 namespace {
 
 memory::data_type TypeOf(const std::string& name) {
   static const std::map<std::string, memory::data_type> types = {
       {"float32", memory::data_type::f32}, {"bfloat16", memory::data_type::bf16}, {"int8", memory::data_type::s8},
-      {"uint8", memory::data_type::u8},    {"int32", memory::data_type::s32}};
+      {"uint8", memory::data_type::u8},    {"int32", memory::data_type::s32}, {"int64", kLongIntegers}};
   auto found = types.find(name);
   if (found == types.end()) throw std::invalid_argument("no oneDNN type for " + name);
   return found->second;
@@ -37,14 +39,22 @@ Builder::Builder(const Program& program, const Numbers& extents, dnnl::engine en
       if (post_op.input >= 0) last_use_[post_op.input] = static_cast<int>(i);
   }
   for (int tensor : program.outputs) last_use_[tensor] = static_cast<int>(program.ops.size());
+  ChooseAttention();
+}
+
+void Builder::ChooseAttention() {
+  attentions_ = FindAttention(*this, program_);
+  for (const auto& [product, chain] : attentions_) {
+    absorbed_.insert(chain.absorbed.begin(), chain.absorbed.end());
+    for (int tensor : {chain.query, chain.key, chain.mask})
+      if (tensor >= 0) last_use_[tensor] = std::max(last_use_[tensor], static_cast<int>(product - program_.ops.data()));
+  }
 }
 
 Schedule Builder::Build() {
   for (const Op& op : program_.ops) {
-    auto found = Builds().find(op.kind);
-    if (found == Builds().end()) throw std::invalid_argument("no op is called " + op.kind);
     try {
-      found->second(*this, op);
+      if (absorbed_.count(&op) == 0) BuildOp(op);
     } catch (const std::exception& error) {
       throw std::runtime_error(op.kind + " " + op.name + ": " + error.what());
     }
@@ -53,6 +63,14 @@ Schedule Builder::Build() {
   for (size_t i = 0; i < program_.outputs.size(); ++i) Deliver(i);
   PlanArena(&schedule_);
   return std::move(schedule_);
+}
+
+void Builder::BuildOp(const Op& op) {
+  auto attention = attentions_.find(&op);
+  if (attention != attentions_.end()) return BuildAttention(*this, op, attention->second);
+  auto found = Builds().find(op.kind);
+  if (found == Builds().end()) throw std::invalid_argument("no op is called that");
+  found->second(*this, op);
 }
 
 /* A result that was computed into the arena, in the layout that the caller wants, is computed in the caller's memory
@@ -126,6 +144,12 @@ Value Builder::Computed(int tensor) {
   memory::data_type type = Type(tensor);
   if (value.desc.get_data_type() == type) return value;
   return As(value, IsStrided(value.desc) ? Retyped(value.desc, type) : PlainDesc(value.desc.get_dims(), type));
+}
+
+Value Builder::Float(int tensor) {
+  const Value& value = values_[tensor];
+  if (value.desc.get_data_type() == memory::data_type::f32) return value;
+  return As(value, PlainDesc(value.desc.get_dims(), memory::data_type::f32));
 }
 
 Value Builder::Reshaped(const Value& value, const memory::dims& shape) {

@@ -3,6 +3,7 @@
 #define BYOC_DNNL_BUILDER_H_
 
 #include <functional>
+#include <set>
 
 #include "layout.h"
 #include "schedule.h"
@@ -11,6 +12,16 @@ namespace byoc_dnnl {
 
 using dnnl::primitive_attr;
 using Descriptor = dnnl::primitive_desc_base;
+
+/* oneDNN has no type for int64: tensors of them are only moved, and have the type of the same size. */
+constexpr memory::data_type kLongIntegers = memory::data_type::f64;
+
+/* The ops of attention, whose last product stands for all of them; tensors, or -1. */
+struct AttentionChain {
+  int query = -1, key = -1, value = -1, mask = -1;
+  float scale = 1;
+  std::vector<const Op*> absorbed;
+};
 
 class Builder {
  public:
@@ -34,6 +45,8 @@ class Builder {
   Value Plain(const Value& value);
   /* With the element type that the program computes in, and the layout it has. */
   Value Computed(int tensor);
+  /* As float32, whatever the program computes in. */
+  Value Float(int tensor);
   /* A view where the layout allows it, else of a plain copy. */
   Value Reshaped(const Value& value, const memory::dims& shape);
 
@@ -69,6 +82,8 @@ class Builder {
   Descriptor Preferred(const Op& op, const memory::desc& any, const Epilogue& epilogue, const Make& make) const;
   Value Result(const Epilogue& epilogue, const Make& make, Descriptor* descriptor);
   void Deliver(size_t output);
+  void ChooseAttention();
+  void BuildOp(const Op& op);
 
   const Program& program_;
   const Numbers& extents_;
@@ -78,6 +93,8 @@ class Builder {
   std::vector<Value> values_;
   std::vector<int> last_use_;  // op, by tensor
   std::vector<std::pair<Value, Value>> copies_;
+  std::map<const Op*, AttentionChain> attentions_;
+  std::set<const Op*> absorbed_;
   int current_ = 0;
 };
 

@@ -14,19 +14,33 @@ memory::dims BytesPer(const memory::desc& desc) {
 
 }  // namespace
 
+/* Parts whose layouts differ so much that oneDNN would take element after element all get that of the largest. */
 void BuildConcat(Builder& builder, const Op& op) {
-  std::vector<memory::desc> layouts;
   Arguments operands;
-  for (size_t i = 0; i < op.inputs.size(); ++i) {
-    Value value = builder.Computed(op.inputs[i]);
-    layouts.push_back(value.desc);
-    operands.push_back({DNNL_ARG_MULTIPLE_SRC + static_cast<int>(i), value});
-  }
+  for (size_t i = 0; i < op.inputs.size(); ++i)
+    operands.push_back({DNNL_ARG_MULTIPLE_SRC + static_cast<int>(i), builder.Computed(op.inputs[i])});
   auto make = [&](const memory::desc& result, const primitive_attr& attributes) -> Descriptor {
+    std::vector<memory::desc> layouts;
+    for (const auto& [argument, value] : operands) layouts.push_back(value.desc);
     return dnnl::concat::primitive_desc(builder.engine(), result, static_cast<int>(op.Number("axis")), layouts,
                                         attributes);
   };
-  builder.Emit(op, operands, make);
+  Descriptor chosen = make(builder.Any(op.outputs[0]), {});
+  if (std::string(chosen.impl_info_str()).rfind("ref", 0) != 0) {
+    builder.Emit(op, operands, make);
+    return;
+  }
+  auto smaller = [](const auto& a, const auto& b) { return a.second.desc.get_size() < b.second.desc.get_size(); };
+  const memory::desc largest = std::max_element(operands.begin(), operands.end(), smaller)->second.desc;
+  bool last = largest.get_ndims() > 2 && largest == ChannelsLastDesc(largest.get_dims(), largest.get_data_type());
+  auto layout = [last](const memory::desc& desc) {
+    return last ? ChannelsLastDesc(desc.get_dims(), desc.get_data_type())
+                : PlainDesc(desc.get_dims(), desc.get_data_type());
+  };
+  for (auto& [argument, value] : operands) value = builder.As(value, layout(value.desc));
+  builder.Emit(op, operands, [&](const memory::desc& result, const primitive_attr& attributes) {
+    return make(layout(result), attributes);
+  });
 }
 
 void BuildPad(Builder& builder, const Op& op) {
@@ -83,7 +97,8 @@ const std::map<std::string, Build>& Builds() {
       {"reduction", BuildReduction},     {"resampling", BuildResampling},       {"softmax", BuildSoftmax},
       {"layer_norm", BuildLayerNorm},    {"lrn", BuildLrn},                     {"concat", BuildConcat},
       {"pad", BuildPad},                 {"reshape", BuildReshape},             {"transpose", BuildTranspose},
-      {"slice", BuildSlice},             {"copy", BuildCopy},                   {"convert", BuildConvert}};
+      {"slice", BuildSlice},             {"copy", BuildCopy},                   {"convert", BuildConvert},
+      {"gather", BuildGather},           {"to_floats", BuildToFloats}};
   return builds;
 }
 

@@ -26,6 +26,12 @@ void BuildTranspose(Builder& builder, const Op& op);
 void BuildSlice(Builder& builder, const Op& op);
 void BuildCopy(Builder& builder, const Op& op);
 void BuildConvert(Builder& builder, const Op& op);
+void BuildGather(Builder& builder, const Op& op);
+void BuildToFloats(Builder& builder, const Op& op);
+
+/* Where a kernel of our own computes attention, by the last product. */
+std::map<const Op*, AttentionChain> FindAttention(const Builder& builder, const Program& program);
+void BuildAttention(Builder& builder, const Op& product, const AttentionChain& chain);
 
 /* Emit with the operands as they are; if oneDNN has no such primitive, with plain ones. */
 using MakeFor = std::function<Descriptor(const Arguments& operands, const memory::desc& result,

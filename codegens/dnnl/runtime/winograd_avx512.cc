@@ -3,12 +3,13 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "product_avx512.h"
 #include "winograd.h"
 
 namespace byoc_dnnl {
 namespace {
 
-constexpr int kTile = 6, kProducts = kTile * kTile, kLanes = 16, kPanel = 2 * kLanes, kRows = 14;
+constexpr int kTile = 6, kProducts = kTile * kTile;
 constexpr int64_t kBandFloats = 1 << 19;
 /* With fewer, reading the weights, which are 36 numbers for each window, takes longer than the products saved. */
 constexpr int64_t kFewestTiles = 9;
@@ -16,10 +17,6 @@ constexpr int64_t kFewestTiles = 9;
 constexpr int64_t kFewestOutputs = 48;
 /* Sums of a direct convolution; with fewer, threads that wait for each other three times take longer. */
 constexpr int64_t kFewestSums = 15000000;
-
-int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t Larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Results of a tile in one direction, and tiles. */
 int64_t TileSize(const WinogradShape& shape) { return kTile + 1 - shape.window; }
@@ -43,8 +40,6 @@ struct Band {
 
   static int64_t Spread(int64_t floats) { return floats + (floats / kLanes % 2 == 0 ? kLanes : 0); }
 };
-
-__mmask16 MaskOf(int64_t left) { return left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1); }
 
 /* Six points 0, 1, -1, 2, -2 and infinity. */
 inline __attribute__((always_inline)) void TransformInput(const __m512* d, int step, __m512* out, int out_step) {
@@ -152,47 +147,6 @@ void ScatterTile(const WinogradShape& shape, const Band& band, const float* in, 
         _mm512_mask_storeu_ps(out + y * shape.out.row + x * shape.out.pixel + k, mask, value);
       }
     }
-  }
-}
-
-/* [Rows, depth] times [depth, 16 * Vectors]. */
-template <int Rows, int Vectors>
-void Multiply(const float* a, int64_t a_step, const float* b, int64_t depth, float* c, int64_t c_step) {
-  __m512 sums[Rows][Vectors];
-#pragma GCC unroll 14
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) sums[r][v] = _mm512_setzero_ps();
-  for (int64_t k = 0; k < depth; ++k) {
-    __m512 weights[Vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) weights[v] = _mm512_load_ps(b + (k * Vectors + v) * kLanes);
-#pragma GCC unroll 14
-    for (int r = 0; r < Rows; ++r) {
-      __m512 one = _mm512_set1_ps(a[r * a_step + k]);
-      __asm__("" : "+v"(one));  // one load for both products: as their memory operand it would be loaded twice
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) sums[r][v] = _mm512_fmadd_ps(one, weights[v], sums[r][v]);
-    }
-  }
-#pragma GCC unroll 14
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) _mm512_store_ps(c + r * c_step + v * kLanes, sums[r][v]);
-}
-
-template <int Vectors>
-void MultiplyRows(int64_t rows, const float* a, int64_t a_step, const float* b, int64_t depth, float* c,
-                  int64_t c_step) {
-  using Kernel = void (*)(const float*, int64_t, const float*, int64_t, float*, int64_t);
-  static const Kernel kernels[] = {
-      Multiply<1, Vectors>, Multiply<2, Vectors>,  Multiply<3, Vectors>,  Multiply<4, Vectors>,  Multiply<5, Vectors>,
-      Multiply<6, Vectors>, Multiply<7, Vectors>,  Multiply<8, Vectors>,  Multiply<9, Vectors>,  Multiply<10, Vectors>,
-      Multiply<11, Vectors>, Multiply<12, Vectors>, Multiply<13, Vectors>, Multiply<14, Vectors>};
-  int64_t blocks = (rows + kRows - 1) / kRows;
-  for (int64_t block = 0; block < blocks; ++block) {
-    int64_t begin = rows * block / blocks, end = rows * (block + 1) / blocks;
-    kernels[end - begin - 1](a + begin * a_step, a_step, b, depth, c + begin * c_step, c_step);
   }
 }
 
