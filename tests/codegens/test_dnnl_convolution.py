@@ -28,6 +28,8 @@ def weights(shape: tuple[int, ...], seed: int = 1) -> Any:
         ((1, 7, 9, 11), (5, 7, 3, 2), {"padding": (0, 1, 2, 0)}),
         ((1, 32, 12, 12), (32, 1, 3, 3), {"padding": 1, "groups": 32}),
         ((1, 12, 10, 10), (18, 4, 3, 3), {"padding": 1, "groups": 3, "strides": (2, 1)}),
+        ((2, 12, 10, 10), (18, 4, 3, 3), {"padding": 1, "groups": 3, "dilation": 2}),
+        ((1, 32, 10, 10), (64, 16, 1, 1), {"groups": 2}),
         ((1, 8, 17, 17), (8, 8, 3, 3), {"padding": 2, "dilation": 2}),
         ((3, 4, 30), (6, 4, 5), {"padding": 2}),
         ((1, 4, 6, 7, 8), (8, 4, 3, 3, 3), {"padding": 1, "strides": (1, 2, 1)}),
@@ -156,6 +158,17 @@ def test_channels_are_shuffled_between_grouped_convolutions():
 
     function = relax_function(body, ((1, 16, 8, 8), "float32"))
     check_against_host(function, random_array((1, 16, 8, 8)), rtol=1e-4, atol=1e-4)
+
+
+def test_groups_of_few_channels_are_one_product():
+    x, w = random_array((1, 8, 6, 6)), weights((12, 2, 1, 1))
+    function = relax_function(lambda a: op.nn.conv2d(a, w, groups=4), (x.shape, "float32"))
+    compiled = check_against_host(function, x)
+    assert compiled.program.ops[0].inputs[1].shape == (12, 8, 1, 1)
+    (by_channel,) = Compiled(
+        relax_function(lambda a: op.nn.conv2d(a, weights((8, 1, 3, 3)), groups=8), (x.shape, "float32"))
+    ).program.ops
+    assert by_channel.inputs[1].shape == (8, 1, 3, 3)
 
 
 def test_local_response_normalisation_is_recognised():
