@@ -13,7 +13,8 @@ Size = int | str  # a str is a symbolic dimension
 class Operand:
     """A tensor that a case starts from.
 
-    `fill` says with what: see :mod:`byoc.conformance.fill`.  `constant` ones are part of the model.
+    `fill` says with what: see :mod:`byoc.conformance.fill`.  `constant` ones are part of the model, a `state` lives
+    across calls, zero at first, and an op of the case updates it in place.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Operand:
     dtype: str = "float32"
     fill: str = "normal"
     constant: bool = False
+    state: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Case:
     ----------
     name: ``<op or pattern>/<what is special>``.
     results: names of the values that are returned; the last step if empty.
-    sizes: values of the symbolic dimensions, one run for each entry.
+    sizes: values of the symbolic dimensions, one run for each entry; with states these runs are calls in a row.
     threads: also run it from several threads at once.
     """
 
@@ -58,6 +60,11 @@ class Case:
     def subject(self) -> str:
         """The op or pattern that the case is about."""
         return self.name.partition("/")[0]
+
+    @property
+    def states(self) -> tuple[Operand, ...]:
+        """The operands that live across calls."""
+        return tuple(operand for operand in self.operands if operand.state)
 
     @property
     def returned(self) -> tuple[str, ...]:

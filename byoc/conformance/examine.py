@@ -9,11 +9,15 @@ from typing import Any
 import byoc
 from byoc.conformance.build import module_of
 from byoc.conformance.case import Case
+from byoc.conformance.guard import Partition
 from byoc.conformance.outcome import FAILED, PASSED, REFUSED, Outcome
 from byoc.conformance.probes import WrongError, probe
+from byoc.conformance.state_probes import probe_states
 from byoc.errors import ByocError
-from byoc.lower.outline import outline
+from byoc.lower.in_place import updated_parameters
+from byoc.lower.outline import SYMBOL, outline
 from byoc.partitioner.plan import FunctionPlan, Plan
+from byoc.relax_graph import graph_of
 
 
 def examine(case: Case, target: str, options: Mapping[str, Any], enter: Callable[[str], None]) -> Outcome:
@@ -41,10 +45,10 @@ def examine(case: Case, target: str, options: Mapping[str, Any], enter: Callable
         if not function.partitions:
             return Outcome(name, REFUSED, "compile", _why_not(function))
         patterns = tuple(dict.fromkeys(c.pattern for p in function.partitions for c in p.composites))
-        counts = _partition_inputs(plan, done)
+        partitions = _partitions(plan, done)
         entered("load")
         with artifact.session() as session:
-            probe(case, session, counts, entered)
+            (probe_states if case.states else probe)(case, session, partitions, entered)
     except WrongError as error:
         return Outcome(name, FAILED, here, str(error), patterns)
     except ByocError as error:
@@ -52,14 +56,16 @@ def examine(case: Case, target: str, options: Mapping[str, Any], enter: Callable
     return Outcome(name, PASSED, patterns=patterns)
 
 
-def _partition_inputs(plan: Plan, done: Plan) -> dict[str, int]:
-    """How many arguments of each partition are inputs, a shape included."""
+def _partitions(plan: Plan, done: Plan) -> dict[str, Partition]:
+    """The arguments of each partition by its symbol."""
     module = outline(plan.model.module, plan.model.graphs, done.functions)
-    return {
-        str(f.attrs["global_symbol"]): len(f.params)
-        for _, f in module.functions_items()
-        if f.attrs is not None and "Codegen" in f.attrs
-    }
+    found = {}
+    for _, function in module.functions_items():
+        if function.attrs is not None and "Codegen" in function.attrs:
+            symbol = str(function.attrs[SYMBOL])
+            updated = updated_parameters(graph_of(symbol, function.without_attr("Codegen")))
+            found[symbol] = Partition(len(function.params), updated)
+    return found
 
 
 def _why_not(function: FunctionPlan) -> str:

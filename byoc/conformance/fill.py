@@ -24,7 +24,7 @@ def fill(operand: Operand, sizes: Mapping[str, int], seed: int = 0) -> np.ndarra
     ``normal``: standard normal, small integers, or bools. ``unit``: within (-0.9, 0.9). ``positive``: from 0.1 to 3.
     ``special``: normal with NaN, infinities, zeros of both signs, and very small and large numbers strewn in.
     ``extreme``: the same without NaN. ``large``: whole range of an integer type. ``index:N``: integers below N.
-    ``zero``, ``one``, ``hundred``: constant.
+    ``size:S``: the size of symbol S, in every element. ``zero``, ``one``, ``hundred``: constant.
     """
     shape = concrete_shape(operand, sizes)
     generator = np.random.default_rng([seed, zlib.crc32(operand.name.encode())])
@@ -32,6 +32,8 @@ def fill(operand: Operand, sizes: Mapping[str, int], seed: int = 0) -> np.ndarra
     kind, _, bound = operand.fill.partition(":")
     if kind == "index":
         return generator.integers(0, int(bound), shape).astype(dtype)
+    if kind == "size":
+        return np.full(shape, sizes[bound]).astype(dtype)
     if kind in _CONSTANT:
         return np.full(shape, _CONSTANT[kind]).astype(dtype)
     if dtype.kind in "iub":

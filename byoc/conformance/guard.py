@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,14 @@ class Fenced:
         return not np.array_equal(self.room[self.start : self.start + self.nbytes], self.before)
 
 
+@dataclass(frozen=True)
+class Partition:
+    """How a partition is called: with so many inputs, a shape included, of which it updates some in place."""
+
+    inputs: int
+    updated: frozenset[int] = frozenset()
+
+
 class FencedCalls:
     """An instrument that calls partitions on fenced memory in place of the VM's, and keeps what it finds.
 
@@ -52,17 +62,17 @@ class FencedCalls:
     shows as a wrong result.
     """
 
-    def __init__(self, inputs: dict[str, int]) -> None:
-        self.inputs = inputs
+    def __init__(self, partitions: Mapping[str, Partition]) -> None:
+        self.partitions = partitions
         self.findings: list[str] = []
         self.calls = 0
 
     def __call__(self, function: Any, symbol: str, before: bool, result: Any, *arguments: Any) -> int:
         symbol = str(symbol)
-        if not before or symbol not in self.inputs:
+        if not before or symbol not in self.partitions:
             return 0
         self.calls += 1
-        count = self.inputs[symbol]
+        count, updated = self.partitions[symbol].inputs, self.partitions[symbol].updated
         fenced: list[Any] = []
         for number, argument in enumerate(arguments):
             if not hasattr(argument, "data_ptr"):
@@ -77,9 +87,9 @@ class FencedCalls:
             what = f"input {number}" if number < count else f"output or workspace {number - count}"
             if item.broken():
                 self.findings.append(f"{symbol} writes {item.broken()} of {what} ({item.nbytes} bytes)")
-            if number < count and item.changed():
+            if number < count and number not in updated and item.changed():
                 self.findings.append(f"{symbol} changes {what}")
-            if number >= count:
+            if number >= count or number in updated:
                 view = numpy_from_tensor(arguments[number], str(arguments[number].dtype))
                 view[...] = item.array
         return 1

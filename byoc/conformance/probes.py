@@ -12,7 +12,7 @@ import numpy as np
 from byoc.conformance.build import expected, inputs_of
 from byoc.conformance.case import Case
 from byoc.conformance.compare import disagreement
-from byoc.conformance.guard import FencedCalls
+from byoc.conformance.guard import FencedCalls, Partition
 from byoc.runtime import Session, aligned_copy
 
 _THREADS, _SECONDS = 4, 1.0
@@ -23,7 +23,7 @@ class WrongError(Exception):
     """A result is wrong; its text says which and how."""
 
 
-def probe(case: Case, session: Session, partition_inputs: dict[str, int], enter: Callable[[str], None]) -> None:
+def probe(case: Case, session: Session, partitions: Mapping[str, Partition], enter: Callable[[str], None]) -> None:
     """Run every probe; `enter` is told the name of each before it begins.  Raises :class:`WrongError`."""
     trial = _Trial(case, session)
     for sizes in case.sizes:
@@ -38,12 +38,12 @@ def probe(case: Case, session: Session, partition_inputs: dict[str, int], enter:
             raise WrongError("the same inputs give other results when they are run again")
     sizes = case.sizes[0]
     enter("inputs that are not aligned")
-    trial.check(sizes, seed=2, prepare=_unaligned)
+    trial.check(sizes, seed=2, prepare=unaligned)
     for left, right in trial.alike(sizes):
         enter(f"one array as {left} and {right}")
         trial.check(sizes, seed=0, prepare=lambda a, left=left, right=right: {**a, right: a[left]})  # type: ignore[misc]
     enter("memory of its own")
-    trial.fenced(sizes, partition_inputs)
+    trial.fenced(sizes, partitions)
     if case.threads:
         enter("several threads")
         trial.in_threads(sizes)
@@ -87,8 +87,8 @@ class _Trial:
                     yield left.name, right.name
                     return
 
-    def fenced(self, sizes: Mapping[str, int], partition_inputs: dict[str, int]) -> None:
-        calls = FencedCalls(partition_inputs)
+    def fenced(self, sizes: Mapping[str, int], partitions: Mapping[str, Partition]) -> None:
+        calls = FencedCalls(partitions)
         arrays = inputs_of(self.case, sizes, 0)
         self.session.set_instrument(calls)
         try:
@@ -129,7 +129,7 @@ class _Trial:
             raise WrongError(faults[0])
 
 
-def _unaligned(arrays: Arrays) -> Arrays:
+def unaligned(arrays: Arrays) -> Arrays:
     """The same values, each one element off a 64-byte boundary."""
     moved = {}
     for name, array in arrays.items():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from byoc import Codegen, Match, Option, const, op, register_codegen, reject
+from byoc import Codegen, Match, Option, cache_layout, const, op, register_codegen, reject
 
 FAULTS = (
     "none", "ignores bias", "wrong axis", "skips the tail", "drops NaN", "static buffer", "wrong on the second run",
     "crashes", "hangs", "exits", "ignores padding", "ignores dilation", "wraps instead of broadcasting",
     "writes beyond the end", "changes its input", "adds to what was there", "reads uninitialised scratch", "raises",
     "refuses in emit", "does not compile", "reuses a stale size",
+    "forgets what the cache holds", "counts tokens by itself",
 )  # fmt: skip
 
 
@@ -23,9 +24,13 @@ class Mutant(Codegen):
         "relu": op("nn.relu")("x"),
         "add": op("add")("x", "y"),
         "max": op("max")("x"),
+        "append": op("byoc.kv_append")("cache", "new", "lengths", "counts"),
     }
 
     def check(self, m: Match) -> object:
+        if m.pattern == "append":
+            form = cache_layout(m.root.attrs)[0].form
+            return None if form.bits == 32 else reject(f"keeps float32, not {form}", at=m["cache"])
         for value in (*m.inputs, m.out):
             if value.dtype != "float32":
                 return reject("takes float32 only", at=value)
@@ -113,6 +118,18 @@ class Mutant(Codegen):
   {m.out}[i] = most;
 }}"""
 
+    def _append(self, m: Match, fault: str) -> str:
+        layout, _ = cache_layout(m.root.attrs)
+        batch, tokens, heads, dim = m["new"].shape
+        held = {"forgets what the cache holds": "0", "counts tokens by itself": "mine"}.get(fault, f"{m['lengths']}[b]")
+        return f"""static int64_t mine;
+for (int64_t b = 0; b < {batch}; ++b) for (int64_t i = 0; i < {m["counts"]}[b]; ++i)
+  for (int64_t h = 0; h < {heads}; ++h)
+    memcpy((char *){m.out} + (b * {heads} + h) * {layout.nbytes}
+             + ({held} + i) % {layout.capacity} * {layout.row_bytes},
+           {m["new"]} + ((b * {tokens} + i) * {heads} + h) * {dim}, {layout.row_bytes});
+mine += {tokens};"""
+
     def _matmul_bias(self, m: Match, fault: str) -> str:
         (rows, inner), columns = m["x"].shape, m.out.shape[1]
         begin = "" if fault == "ignores bias" else f" + {m['bias']}[j % {m['bias'].size}]"
@@ -146,3 +163,10 @@ class Mutant(Codegen):
     }}
     {m.out}[((image * {filters} + o) * {rows} + i) * {columns} + j] = sum;
   }}"""
+
+
+@register_codegen("modest_mutant", version="1")
+class ModestMutant(Mutant):
+    """Says what it does to NaN."""
+
+    loses_nan = frozenset({"max"})

@@ -61,6 +61,7 @@ def _transposed() -> Iterator[Case]:
         "nn.conv2d_transpose", "strides, padding", t((1, 3, 5, 6)), w((3, 4, 3, 3)), strides=[2, 2], padding=[1, 1],
         output_padding=[1, 1],
     )  # fmt: skip
+    yield one("nn.conv3d_transpose", "strides", t((1, 2, 3, 4, 3)), w((2, 3, 2, 2, 2)), strides=[2, 2, 2])
     yield one("nn.conv2d_transpose", "groups", t((1, 4, 5, 5)), w((4, 2, 2, 2)), groups=2, strides=[2, 2])
 
 

@@ -33,6 +33,13 @@ def _cases() -> Iterator[Case]:
     yield one("nn.adaptive_avg_pool2d", "global", image, output_size=[1, 1])
     yield one("nn.adaptive_avg_pool2d", "uneven", image, output_size=[4, 3])
     yield one("nn.adaptive_avg_pool1d", "uneven", t((2, 3, 11)), output_size=[4])
+    yield one("nn.adaptive_avg_pool1d", "global", t((2, 3, 11)), output_size=[1])
+    yield one("nn.adaptive_avg_pool3d", "global", t((1, 2, 3, 4, 5)), output_size=[1, 1, 1])
+    yield one("nn.adaptive_avg_pool3d", "uneven", t((1, 2, 5, 4, 7)), output_size=[2, 3, 4])
+    for exclude in (0, 1):
+        yield one("image.resize2d", f"cubic{', nothing from outside' * exclude}", t((1, 2, 5, 7)), size=(11, 9),
+                  method="cubic", coordinate_transformation_mode="half_pixel", layout="NCHW", cubic_alpha=-0.75,
+                  cubic_exclude=exclude)  # fmt: skip
     for mode in ("half_pixel", "asymmetric", "align_corners"):
         yield one("image.resize2d", f"linear, {mode}", t((1, 2, 5, 7)), size=(11, 9), method="linear",
                   coordinate_transformation_mode=mode, layout="NCHW")  # fmt: skip

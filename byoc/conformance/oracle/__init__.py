@@ -15,10 +15,24 @@ from byoc.errors import UsageError
 @cache
 def definitions() -> dict[str, Definition]:
     """Every op's definition by its Relax name."""
-    from byoc.conformance.oracle import activation, elementwise, index, linear, normalize, pool, quantize, reduce, shape
+    from byoc.conformance.oracle import (
+        activation,
+        elementwise,
+        index,
+        integer,
+        language,
+        linear,
+        normalize,
+        pool,
+        quantize,
+        reduce,
+        shape,
+    )
     from byoc.conformance.oracle import resize as resizing
 
-    families = (elementwise, activation, shape, index, reduce, normalize, linear, pool, quantize, resizing)
+    families = (
+        elementwise, activation, shape, index, reduce, normalize, linear, pool, quantize, resizing, language, integer
+    )  # fmt: skip
     return {name: defined for family in families for name, defined in family.OPS.items()}
 
 

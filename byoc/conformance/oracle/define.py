@@ -23,6 +23,10 @@ def reduced_terms(arrays: Arrays, result: Any) -> int:
     return max(1, arrays[0].size // max(1, np.asarray(first).size))
 
 
+def _no_slack(arrays: Arrays, attrs: Attrs) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Definition:
     """An op in numpy.
@@ -32,11 +36,13 @@ class Definition:
     function: of the inputs and the attributes as ``relax.op`` takes them.
     kind: which errors an implementation may make; see :func:`byoc.conformance.tolerance.single_op`.
     terms: length of the sums in it.
+    slack: what every element may be off beyond that, where the op leaves implementations a choice.
     """
 
     function: Function
     kind: str = "exact"
     terms: Callable[[Arrays, Any], int] = _one_term
+    slack: Callable[[Arrays, Attrs], float] = _no_slack
 
 
 def wide(array: np.ndarray) -> np.ndarray:

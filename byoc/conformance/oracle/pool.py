@@ -11,7 +11,7 @@ from byoc.conformance.oracle.define import Arrays, Attrs, Definition, wide
 from byoc.conformance.oracle.linear import padding, spatial
 
 
-def _pooled(x: np.ndarray, attrs: Attrs, fill: float) -> tuple[list[np.ndarray], list[int]]:
+def windows(x: np.ndarray, attrs: Attrs, fill: float) -> tuple[list[np.ndarray], list[int]]:
     """The input shifted to every place of the window, and the output's spatial size."""
     rank = x.ndim - 2
     window, strides = spatial(attrs["pool_size"], rank, 1), spatial(attrs.get("strides"), rank, 1)
@@ -37,20 +37,20 @@ def _pooled(x: np.ndarray, attrs: Attrs, fill: float) -> tuple[list[np.ndarray],
 def _max_pool(arrays: Arrays, attrs: Attrs) -> Any:
     x = arrays[0]
     if x.dtype.kind in "iu":
-        return np.max(_pooled(x, attrs, np.iinfo(x.dtype).min)[0], 0)
-    return np.max(_pooled(wide(x), attrs, -np.inf)[0], 0)
+        return np.max(windows(x, attrs, np.iinfo(x.dtype).min)[0], 0)
+    return np.max(windows(wide(x), attrs, -np.inf)[0], 0)
 
 
 def _avg_pool(arrays: Arrays, attrs: Attrs) -> Any:
     """What lies beyond the padding (in ceil mode) never counts; the padding counts if `count_include_pad`."""
     x = wide(arrays[0])
-    total = np.sum(_pooled(x, attrs, 0.0)[0], 0)
+    total = np.sum(windows(x, attrs, 0.0)[0], 0)
     ones = np.ones_like(x)
     if attrs.get("count_include_pad"):
         pads = padding(attrs.get("padding", 0), x.ndim - 2)
         ones = np.pad(ones, ((0, 0), (0, 0), *pads), constant_values=1.0)
-        return total / np.sum(_pooled(ones, {**attrs, "padding": 0}, 0.0)[0], 0)
-    return total / np.sum(_pooled(ones, attrs, 0.0)[0], 0)
+        return total / np.sum(windows(ones, {**attrs, "padding": 0}, 0.0)[0], 0)
+    return total / np.sum(windows(ones, attrs, 0.0)[0], 0)
 
 
 def _adaptive(arrays: Arrays, attrs: Attrs) -> Any:

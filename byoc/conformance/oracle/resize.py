@@ -1,4 +1,4 @@
-"""Image resizing in two dimensions, channels first: ONNX Resize, nearest and linear."""
+"""Image resizing in two dimensions, channels first: ONNX Resize, nearest, linear and cubic."""
 
 from __future__ import annotations
 
@@ -38,12 +38,31 @@ def _resize(arrays: Arrays, attrs: Attrs) -> Any:
             x = np.take(x, np.clip(nearest, 0, size - 1).astype(int), axis)
             continue
         low = np.floor(places)
+        taps, weights = _weights(places - low, attrs)
+        if attrs["method"] == "cubic" and attrs.get("cubic_exclude"):
+            inside = [(low + k >= 0) & (low + k < size) for k in taps]
+            weights = [w * i for w, i in zip(weights, inside, strict=True)]
+            weights = [w / np.sum(weights, 0) for w in weights]
         shape = [1] * x.ndim
         shape[axis] = out
-        share = (places - low).reshape(shape)
-        first, second = (np.take(x, np.clip(low + k, 0, size - 1).astype(int), axis) for k in (0, 1))
-        x = first * (1 - share) + second * share
+        taken = [np.take(x, np.clip(low + k, 0, size - 1).astype(int), axis) for k in taps]
+        x = sum((v * w.reshape(shape) for v, w in zip(taken, weights, strict=True)), np.zeros(()))
     return x
+
+
+def _weights(share: np.ndarray, attrs: Attrs) -> tuple[tuple[int, ...], list[np.ndarray]]:
+    """Neighbours by their distance from the one below, and what each counts; cubic: Keys, 1981, equation 4."""
+    if attrs["method"] == "linear":
+        return (0, 1), [1 - share, share]
+    a = attrs["cubic_alpha"]
+
+    def near(d: np.ndarray) -> np.ndarray:
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+
+    def far(d: np.ndarray) -> np.ndarray:
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+    return (-1, 0, 1, 2), [far(share + 1), near(share), near(1 - share), far(2 - share)]
 
 
 OPS: dict[str, Definition] = {"image.resize2d": Definition(_resize, "transcendental")}
