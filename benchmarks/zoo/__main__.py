@@ -5,6 +5,7 @@
     python -m benchmarks.zoo --targets dnnl,dnnl:precision=bf16 --batch 1,8 --threads 1,2
     python -m benchmarks.zoo --json zoo.json --picture zoo.png      keep the figures, draw the ratios
     python -m benchmarks.zoo --busy                                 again with a busy neighbour process
+    python -m benchmarks.zoo --int8                                 8-bit models, the same file for all, beside float
     python -m benchmarks.zoo --prepare                              build and compile only, for measuring later
     python -m benchmarks.zoo --show zoo.json                        print the tables of an earlier run
 
@@ -18,10 +19,11 @@ import sys
 from pathlib import Path
 
 from benchmarks.zoo.compile_artifact import ROOT, artifact_file
-from benchmarks.zoo.models import MODELS, model_file
+from benchmarks.zoo.models import MODELS, QUANTISED, model_file
+from benchmarks.zoo.quantised import float_name
 from benchmarks.zoo.report import Report, describe_machine
 from benchmarks.zoo.rounds import Effort, measure
-from benchmarks.zoo.spec import FOREIGN, Runner, parse
+from benchmarks.zoo.spec import FOREIGN, OF_FLOAT, Runner, parse
 
 
 def main() -> int:
@@ -30,12 +32,16 @@ def main() -> int:
         report = Report.read(arguments.show)
         return _finish(report, arguments)
     try:
-        runners = [parse(t) for t in (*_listed(arguments.rivals), *_listed(arguments.targets))]
+        targets = _listed(arguments.targets)
+        floats = [f"{OF_FLOAT}{t}" for t in targets] if arguments.int8 else []
+        runners = [parse(t) for t in (*_listed(arguments.rivals), *targets, *floats)]
     except ValueError as error:
         sys.exit(str(error))
-    unknown = sorted(set(arguments.models) - set(MODELS))
+    known = (*MODELS, *QUANTISED)
+    arguments.models = arguments.models or list(QUANTISED if arguments.int8 else MODELS)
+    unknown = sorted(set(arguments.models) - set(known))
     if unknown:
-        sys.exit(f"no model is called {', '.join(unknown)}; there are {', '.join(MODELS)}")
+        sys.exit(f"no model is called {', '.join(unknown)}; there are {', '.join(known)}")
     if arguments.prepare:
         return _prepare(arguments, [r for r in runners if not r.foreign])
     effort = Effort(rounds=3, turn_ms=100.0) if arguments.quick else Effort(rounds=arguments.rounds)
@@ -65,8 +71,9 @@ def _prepare(arguments: argparse.Namespace, runners: list[Runner]) -> int:
     failed = False
     for batch in arguments.batch:
         for name in arguments.models:
-            model = model_file(arguments.folder / "models", name, batch)
             for runner in runners:
+                chosen = float_name(name) if runner.of_float else name
+                model = model_file(arguments.folder / "models", chosen, batch)
                 try:
                     _, record = artifact_file(arguments.folder / "artifacts", runner, model)
                     print(f"{name} batch {batch} {runner.text}: {record['compile_s']:.1f} s; {record['summary']}")
@@ -91,7 +98,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--targets", default="dnnl", help="what byoc runs: dnnl,csource,host,dnnl:precision=bf16")
     parser.add_argument("--rivals", default=",".join(FOREIGN), help='what to compare with; "" for nothing')
-    parser.add_argument("--models", type=_listed, default=list(MODELS), help="such as resnet50,minilm")
+    parser.add_argument("--models", type=_listed, help="such as resnet50,minilm,resnet50.int8; all, if left out")
+    parser.add_argument("--int8", action="store_true", help="the models in 8 bits, and each target on their originals")
     parser.add_argument("--batch", type=_numbers, default=[1], help="such as 1,8")
     parser.add_argument("--threads", type=_numbers, default=[2], help="such as 1,2")
     parser.add_argument("--rounds", type=int, default=Effort.rounds, help="turns of each runner")

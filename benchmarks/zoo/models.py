@@ -13,6 +13,7 @@ from onnx import TensorProto, numpy_helper
 
 from benchmarks.zoo.minilm_graph import minilm_builder
 from benchmarks.zoo.mobilenet import mobilenet_v2
+from benchmarks.zoo.quantised import DYNAMIC, STATIC, SUFFIX, calibration, float_name, quantised
 from benchmarks.zoo.transformers import bert_base, vit_small
 from tests.models import LIGHT_MODELS, light_model
 
@@ -58,6 +59,7 @@ MODELS: dict[str, Build] = {
     "mobilenet_v2": mobilenet_v2,
     "vit_small": vit_small,
 }
+QUANTISED = tuple(f"{name}{SUFFIX}" for name in (*STATIC, *DYNAMIC))
 
 
 def model_file(folder: Path, name: str, batch: int) -> Path:
@@ -66,9 +68,14 @@ def model_file(folder: Path, name: str, batch: int) -> Path:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.partial")
-        onnx.save(MODELS[name](batch), unfinished)
+        onnx.save(_quantised(folder, name, batch) if name in QUANTISED else MODELS[name](batch), unfinished)
         os.replace(unfinished, path)
     return path
+
+
+def _quantised(folder: Path, name: str, batch: int) -> onnx.ModelProto:
+    original = model_file(folder, float_name(name), batch)
+    return quantised(onnx.load(original), calibration(inputs_of(original)), float_name(name) in STATIC)
 
 
 def inputs_of(path: Path) -> dict[str, np.ndarray]:

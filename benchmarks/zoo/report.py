@@ -14,12 +14,12 @@ from statistics import geometric_mean, median
 from typing import Any
 
 from benchmarks.zoo.rounds import Row
-from benchmarks.zoo.spec import FOREIGN
+from benchmarks.zoo.spec import FOREIGN, OF_FLOAT
 from byoc.text_table import table
 
 PACKAGES = ("byoc", "apache-tvm", "onnx", "onnxruntime", "openvino", "onednn-cpu-gomp")
 HEADERS = (
-    "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "floor ms", "/floor", "error", "busy", "compile s",
+    "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy", "compile s",
     "load s", "allocs", "KiB", "faults",
 )  # fmt: skip
 
@@ -82,7 +82,7 @@ class Report:
 
 LEGEND = (
     "/onnxruntime, /openvino: the rival's time over the runner's, median of the rounds' ratios (above 1: the runner is "
-    "faster).  floor: the sum of the bare primitives.  error: largest difference from ONNX Runtime over the largest "
+    "faster).  /float: likewise the float model's time by the same runner.  floor: the sum of the bare primitives.  error: largest difference from ONNX Runtime over the largest "
     "magnitude.  busy: slowdown beside a busy process.  load: to the first result.  allocs, KiB, faults: calls of the "
     "C allocator, memory asked of it and page faults in one run once warm, Python's own included."
 )
@@ -112,7 +112,7 @@ def ratios(rows: Sequence[Row], runner: str, rival: str) -> dict[str, float]:
 def _means(rows: Sequence[Row]) -> list[str]:
     lines = []
     for runner in dict.fromkeys(row.runner for row in rows):
-        for rival in FOREIGN:
+        for rival in (*FOREIGN, OF_FLOAT + runner):
             found = ratios(rows, runner, rival) if runner != rival else {}
             if found and not (runner in FOREIGN and rival != FOREIGN[0]):
                 least = min(found, key=found.__getitem__)
@@ -127,6 +127,7 @@ def _means(rows: Sequence[Row]) -> list[str]:
 def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
     by_runner = {other.runner: other for other in rows if other.model == row.model}
     against = [ratio(row, by_runner[name]) if name in by_runner and row.runner != name else None for name in FOREIGN]
+    original = OF_FLOAT + row.runner
     over_floor = row.median_ms / row.floor_ms if row.median_ms and row.floor_ms else None
     slowdown = row.busy_ms / row.median_ms if row.median_ms and row.busy_ms else None
     return [
@@ -134,6 +135,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
         row.runner,
         _number(row.median_ms) if not row.error else "failed",
         *(_number(value) for value in against),
+        _number(ratio(row, by_runner[original])) if original in by_runner else "",
         _number(row.floor_ms),
         _number(over_floor),
         f"{row.relative_error:.1e}" if row.relative_error is not None else "",

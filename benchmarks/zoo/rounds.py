@@ -18,6 +18,7 @@ from benchmarks.zoo.compile_artifact import artifact_file
 from benchmarks.zoo.memory import counting_library
 from benchmarks.zoo.models import inputs_of, model_file
 from benchmarks.zoo.process import Worker, WorkerError
+from benchmarks.zoo.quantised import float_name
 from benchmarks.zoo.spec import Runner
 from byoc.difference import difference
 
@@ -113,7 +114,8 @@ def measure(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         np.savez(scratch / "inputs.npz", **inputs_of(path))  # type: ignore[arg-type]
         for running in all_running:
-            _start(stack, running, folder, path, scratch / "inputs.npz", threads)
+            own = model_file(folder / "models", float_name(model), batch) if running.runner.of_float else path
+            _start(stack, running, folder, own, scratch / "inputs.npz", threads)
         for index, running in enumerate(all_running):
             _first_look(running, scratch / f"{index}.npz", effort)
         for _ in range(effort.rounds):

@@ -1,10 +1,14 @@
-"""What runs a model: ``onnxruntime``, ``openvino``, ``host``, or codegens of byoc in their order of priority."""
+"""What runs a model: ``onnxruntime``, ``openvino``, ``host``, or codegens of byoc in their order of priority.
+
+``float/RUNNER`` runs what a quantised model was made from.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 FOREIGN = ("onnxruntime", "openvino")
+OF_FLOAT = "float/"
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,17 @@ class Runner:
         return self.targets[0] in FOREIGN
 
     @property
+    def of_float(self) -> bool:
+        return self.text.startswith(OF_FLOAT)
+
+    @property
     def file_name(self) -> str:
         return "".join(c if c.isalnum() or c in "-._+@=" else "_" for c in self.text)
 
 
 def parse(text: str) -> Runner:
     """Raises :class:`ValueError` for a text that is no runner."""
-    body, _, policy = text.partition("@")
+    body, _, policy = text.removeprefix(OF_FLOAT).partition("@")
     targets, options = [], {}
     for part in body.split("+"):
         name, *pairs = part.split(":")

@@ -13,7 +13,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from byoc.compat import attrs_to_dict
+from byoc.compat import attrs_to_dict, to_python
 from byoc.importer.origin import origin_of, with_origin
 from byoc.lower.outline import used_variables
 from byoc.rewrite.bindings import rewrite_bindings
@@ -120,12 +120,13 @@ class _Lifter:
         """The integers that rounding `source` gives."""
         expr = source
         while True:
-            limits = self._limits(expr, terms.out)
-            if limits is None:
+            limited = self._limits(expr, terms.out)
+            if limited is None:
                 break
-            low = max(terms.low, limits[0])
-            terms = Terms(terms.out, low, max(low, min(terms.high, limits[1])))
-            expr = self._once(expr).args[0]
+            self._once(expr)
+            expr, least, most = limited
+            low = max(terms.low, least)
+            terms = Terms(terms.out, low, max(low, min(terms.high, most)))
         call = self.bound.get(expr)
         name = op_name(call)
         if name in _CONVS or name == "matmul" or (name == "add" and self._is_biased(call)):
@@ -145,21 +146,26 @@ class _Lifter:
         inner = inner if isinstance(inner, relax.Var) else self._emit(inner, call)
         return self._moved(call, inner, terms.out)
 
-    def _limits(self, expr: Any, out: Rounding) -> tuple[int, int] | None:
-        """The integers between which an activation keeps its result; ``None`` for what is none."""
+    def _limits(self, expr: Any, out: Rounding) -> tuple[Any, int, int] | None:
+        """What an activation limits, and the integers between which it keeps it; ``None`` for what is none."""
         call = self.bound.get(expr)
         name = op_name(call)
         low, high = INTEGERS[out.dtype]
         if name == "nn.relu":
-            return out.zero, high
-        if name != "clip":
+            return call.args[0], out.zero, high
+        if name == "clip":
+            bounds = [to_python(bound.value) for bound in call.args[1:]]
+            if not all(isinstance(bound, (int, float)) for bound in bounds):
+                return None
+            return call.args[0], max(low, out.nearest(bounds[0])), min(high, out.nearest(bounds[1]))
+        if name not in ("maximum", "minimum"):
             return None
-        attrs = attrs_to_dict(call.attrs)
-        bounds = [attrs.get("min"), attrs.get("max")]
-        if any(not isinstance(b, (int, float)) for b in bounds):
+        found = [array_of(arg) for arg in call.args]
+        at = next((i for i, array in enumerate(found) if array is not None and array.size == 1), None)
+        if at is None or shape_of(call) != shape_of(call.args[1 - at]):
             return None
-        steps = [float(np.clip(np.rint(np.float32(b) / np.float32(out.scale)), -1e6, 1e6)) for b in bounds]
-        return max(low, int(steps[0]) + out.zero), min(high, int(steps[1]) + out.zero)
+        bound = out.nearest(float(found[at].reshape(-1)[0]))  # type: ignore[union-attr]
+        return (call.args[1 - at], max(low, bound), high) if name == "maximum" else (call.args[1 - at], low, bound)
 
     def _integers(self, expr: Any) -> tuple[Any, Rounding] | None:
         """The integer tensor that a float expression dequantises, moved as the expression moves it."""

@@ -23,6 +23,10 @@ class Rounding:
     zero: int
     dtype: str
 
+    def nearest(self, value: float) -> int:
+        """The integer that stands for a real value, far beyond the type's limits where the value is."""
+        return int(np.clip(np.rint(np.float32(value) / np.float32(self.scale)), -1e6, 1e6)) + self.zero
+
 
 @dataclass(frozen=True)
 class IntegerConstant:
