@@ -123,13 +123,14 @@ class Node:
     outputs: results; one unless the op returns a tuple.
     node, op_type: name and type of the model's node that it stems from.
     absorbed: name and type of the model's other nodes whose work it does, for an op that stands for several.
+    note: why a rewrite left the op as it is, where one wanted to do better.
     block: ops of different blocks are never put into one partition.
     after: ops that must run before it although it reads none of their tensors; they bind symbols that it uses.
     """
 
     __slots__ = (
-        "__dict__", "_read_attrs", "absorbed", "after", "block", "index", "inputs", "node", "op", "op_type", "outputs",
-        "ref",
+        "__dict__", "_read_attrs", "absorbed", "after", "block", "index", "inputs", "node", "note", "op", "op_type",
+        "outputs", "ref",
     )  # fmt: skip
 
     def __init__(
@@ -141,13 +142,14 @@ class Node:
         node: str = "",
         op_type: str = "",
         absorbed: tuple[tuple[str, str], ...] = (),
+        note: str = "",
         block: int = 0,
         read_attrs: Callable[[], Mapping[str, Any]] | None = None,
         ref: Any = None,
     ) -> None:
         self.index, self.op, self.inputs = index, op, inputs
         self.node, self.op_type, self.absorbed = node, op_type, absorbed
-        self.block, self.ref = block, ref
+        self.note, self.block, self.ref = note, block, ref
         self.outputs: tuple[Value, ...] = ()
         self.after: tuple[Node, ...] = ()
         self._read_attrs = read_attrs

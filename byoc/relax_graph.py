@@ -175,6 +175,7 @@ class _Builder:
             tuple(inputs),
             node=origin.node if origin else "",
             op_type=origin.op_type if origin else "",
+            note=origin.note if origin else "",
             absorbed=tuple((other.node, other.op_type) for other in absorbed_origins(call)),
             block=block,
             read_attrs=(lambda: _read_attrs(call, extra or [])) if isinstance(call, relax.Call) else None,

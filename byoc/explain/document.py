@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from byoc.explain.rows import host_reasons, partition_rows, shares
+from byoc.explain.rows import float_reasons, host_reasons, partition_rows, shares
 from byoc.explain.splits import splits
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def explain_json(plan: Plan, suggestion: Suggestion | None = None) -> dict[str, 
         "partitions": [_with_counts(asdict(row), "composites") for row in partition_rows(plan)],
         "splits": [_with_counts(asdict(row), "op_types") for row in splits(plan)],
         "host": [_with_counts(asdict(row), "op_types") for row in host_reasons(plan)],
+        "float": [_with_counts(asdict(row), "op_types") for row in float_reasons(plan)],
         "suggestion": asdict(suggestion) if suggestion else None,
     }
 

@@ -55,6 +55,8 @@ def _op_text(function: FunctionPlan, op: PlannedOp) -> str:
         f"  op      {op.op} -> {op.dtype}[{shape}]  ({flops_text(op.flops)}, {bytes_text(op.bytes)})",
         f"  owner   {op.owner}{_place(function, op)}",
     ]
+    if op.note:
+        lines.append(f"  float   {op.note}")
     for verdict in op.verdicts:
         lines.append(f"  {verdict.target}: {_said(verdict)}")
         lines += [f"    {label} {text}" for label, text in (("why:", verdict.reason), ("at: ", verdict.at)) if text]

@@ -57,6 +57,17 @@ class HostReason:
     first_node: str
 
 
+@dataclass(frozen=True)
+class FloatReason:
+    """Ops of a quantised model that are computed in float, for one reason."""
+
+    reason: str
+    ops: int
+    flops: int
+    op_types: tuple[tuple[str, int], ...]
+    first_node: str
+
+
 def shares(plan: Plan) -> tuple[Share, ...]:
     """The targets in their order of priority, the host last."""
     ops = [op for function in plan.functions for op in function.ops]
@@ -124,6 +135,20 @@ def host_reasons(plan: Plan) -> tuple[HostReason, ...]:
         for (target, stage, reason), ops in groups.items()
     ]
     return tuple(sorted(rows, key=lambda r: (-r.flops, -r.ops, r.target, r.stage, r.reason)))
+
+
+def float_reasons(plan: Plan) -> tuple[FloatReason, ...]:
+    """Every reason for which ops between DequantizeLinear and QuantizeLinear stay float, the most FLOPs first."""
+    groups: dict[str, list[PlannedOp]] = {}
+    for op in (op for function in plan.functions for op in function.ops if op.note):
+        groups.setdefault(op.note, []).append(op)
+    rows = [
+        FloatReason(
+            reason, len(ops), sum(o.flops for o in ops), counted(o.op_type or o.op for o in ops), node_label(ops[0])
+        )
+        for reason, ops in groups.items()
+    ]
+    return tuple(sorted(rows, key=lambda r: (-r.flops, -r.ops, r.reason)))
 
 
 def _refusals(op: PlannedOp) -> list[tuple[str, str, str]]:

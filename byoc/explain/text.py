@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from byoc.explain.rows import host_reasons, partition_rows, shares
+from byoc.explain.rows import float_reasons, host_reasons, partition_rows, shares
 from byoc.explain.splits import Split, splits
 from byoc.partitioner.plan import HOST, percent
 from byoc.text_table import bytes_text, flops_text, table
@@ -22,6 +22,7 @@ def explain_text(plan: Plan, suggestion: Suggestion | None = None) -> str:
         _partitions_text(plan),
         _splits_text(plan),
         host_text(plan),
+        _float_text(plan),
         suggestion_text(suggestion) if suggestion else "",
         plan.summary(),
     ]
@@ -101,6 +102,14 @@ def host_text(plan: Plan) -> str:
         return title + table(["ops", "FLOPs", "stage", "target", "types", "first node", "reason"], rows, "rrlllll")
     on_host = any(op.owner == HOST for function in plan.functions for op in function.ops)
     return title + ("No target was asked for." if on_host else "Every op is on a target.")
+
+
+def _float_text(plan: Plan) -> str:
+    rows = [
+        (r.ops, flops_text(r.flops), counts_text(r.op_types), r.first_node, r.reason) for r in float_reasons(plan)
+    ]  # fmt: skip
+    headers = ["ops", "FLOPs", "types", "first node", "reason"]
+    return "What stays float\n" + table(headers, rows, "rrlll") if rows else ""
 
 
 def counts_text(counts: tuple[tuple[str, int], ...], most: int = 3) -> str:

@@ -7,7 +7,7 @@ A span survives TVM's own passes as long as the call itself does.  Calls that a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import tvm
 from tvm import ir, relax
@@ -17,10 +17,14 @@ _MARK = "onnx\x1f"
 
 @dataclass(frozen=True)
 class Origin:
-    """The ONNX node that an op stems from.  ``op_type`` carries its domain if it is not ONNX's own."""
+    """The ONNX node that an op stems from.  ``op_type`` carries its domain if it is not ONNX's own.
+
+    ``note`` is what a rewrite has to say about the op: why it could not become a better one.
+    """
 
     node: str
     op_type: str
+    note: str = field(default="", compare=False)
 
 
 def origin_of(expr: relax.Expr) -> Origin | None:
@@ -34,8 +38,8 @@ def origin_of(expr: relax.Expr) -> Origin | None:
 def _origin(span: ir.Span | None) -> Origin | None:
     if span is None or not span.source_name.name.startswith(_MARK):
         return None
-    _, op_type, node = span.source_name.name.split("\x1f", 2)
-    return Origin(node, op_type)
+    _, op_type, note, node = span.source_name.name.split("\x1f", 3)
+    return Origin(node, op_type, note)
 
 
 def absorbed_origins(expr: relax.Expr) -> tuple[Origin, ...]:
@@ -53,6 +57,12 @@ def with_origin(call: relax.Call, origin: Origin, absorbed: Sequence[Origin] = (
     if not others:
         return _with_span(call, _span(origin))
     return _with_span(call, ir.SequentialSpan([_span(one) for one in (origin, *others)]))
+
+
+def with_note(call: relax.Call, note: str) -> relax.Call:
+    """The same call with a note on its origin; the call itself if it has no origin."""
+    origin = origin_of(call)
+    return call if origin is None else with_origin(call, replace(origin, note=note), absorbed_origins(call))
 
 
 def inherit_origins(module: tvm.IRModule) -> tvm.IRModule:
@@ -93,7 +103,7 @@ def stamp(binding: relax.Binding, origin: Origin) -> relax.Binding:
 
 
 def _span(origin: Origin) -> ir.Span:
-    return ir.Span(ir.SourceName(f"{_MARK}{origin.op_type}\x1f{origin.node}"), 1, 1, 1, 1)
+    return ir.Span(ir.SourceName(f"{_MARK}{origin.op_type}\x1f{origin.note}\x1f{origin.node}"), 1, 1, 1, 1)
 
 
 def _with_span(call: relax.Call, span: ir.Span) -> relax.Call:

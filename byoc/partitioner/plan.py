@@ -51,6 +51,7 @@ class PlannedOp:
     shape, dtype: of its first result.
     producers: indices of the ops that it reads from.
     verdicts: one for each target of the plan.
+    note: why it stays float, for an op between DequantizeLinear and QuantizeLinear.
     """
 
     index: int
@@ -65,6 +66,7 @@ class PlannedOp:
     dtype: str
     producers: tuple[int, ...]
     verdicts: tuple[Verdict, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ def _read(hint: Any, data: Any, where: str) -> Any:
             raise PlanError(f"the plan is malformed at {where}", "an object is expected")
         hints = _hints(hint)  # type: ignore[arg-type]
         wanted = {f.name for f in dataclasses.fields(hint)} - {"model"}
-        if set(data) != wanted:
+        if set(data) | {"note"} & wanted != wanted:  # plans of earlier versions have no notes
             odd = sorted(set(data) ^ wanted)
             raise PlanError(f"the plan is malformed at {where}", f"fields missing or unknown: {', '.join(odd)}")
         return hint(**{k: _read(hints[k], v, f"{where}.{k}") for k, v in data.items()})  # type: ignore[operator]

@@ -133,6 +133,7 @@ class _FunctionPlanner:
                     dtype=value.dtype,
                     producers=tuple(sorted(graph.producers(node.index))),
                     verdicts=tuple(self._verdict(node.index, found) for found in self.matches),
+                    note=node.note,
                 )
             )
         return FunctionPlan(graph.name, tuple(ops), partitions)

@@ -2,19 +2,20 @@
 
 ``quantize(relu(conv2d(dequantize(x), dequantize(w)) + dequantize(b)))`` becomes ``byoc.qlinear_conv(x, w, b)``, and
 likewise for products, sums, averages, concatenations, and ops that only move elements, which then move integers.  What
-does not fit stays as it is, in float; so do weights and biases of such ops, dequantised when the model is compiled.
+does not fit stays as it is, in float, with a note that says why; so do weights and biases of such ops, dequantised when
+the model is compiled.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import relax
 
 from byoc.compat import attrs_to_dict, to_python
-from byoc.importer.origin import origin_of, with_origin
+from byoc.importer.origin import origin_of, with_note, with_origin
 from byoc.lower.outline import used_variables
 from byoc.rewrite.bindings import rewrite_bindings
 from byoc.rewrite.quantised_ops import NotInteger, Product, Terms, add_terms, average_terms, factor_terms
@@ -36,6 +37,8 @@ _MOVES = frozenset(
 )  # fmt: skip
 _POOLS = ("nn.avg_pool1d", "nn.avg_pool2d", "nn.avg_pool3d")
 _CONVS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
+_NO_FORM = "it has no integer form"
+_INTEGER = frozenset({*_MOVES, *_POOLS, *_CONVS, "matmul", "add", "mean", "concat", "nn.relu", "clip"})
 
 
 def has_quantised(module: tvm.IRModule) -> bool:
@@ -50,8 +53,30 @@ def has_quantised(module: tvm.IRModule) -> bool:
 
 
 def lift_quantised(module: tvm.IRModule) -> tvm.IRModule:
-    """The module with integer ops in place of float ops between dequantize and quantize."""
-    return rewrite_bindings(module, lambda function: _Lifter(function).rewrite)
+    """The module with integer ops in place of float ops between dequantize and quantize, notes on those left."""
+    refusals: dict[Any, str] = {}
+    module = rewrite_bindings(module, lambda function: _Lifter(function, refusals).rewrite)
+    return rewrite_bindings(module, lambda function: partial(_noted, refusals, _dequantised(function)))
+
+
+def _dequantised(function: Any) -> set[Any]:
+    """The variables that hold dequantised data."""
+    bindings = [binding for block in function.body.blocks for binding in block.bindings]
+    return {b.var for b in bindings if op_name(b.value) == "dequantize" and array_of(b.value.args[0]) is None}
+
+
+def _noted(refusals: dict[Any, str], dequantised: set[Any], binding: Any) -> list[Any]:
+    """The binding, with the reason for which its op computes in float what could be integers."""
+    call, reason = binding.value, refusals.get(binding.var)
+    if not isinstance(call, relax.Call) or not isinstance(binding, relax.VarBinding):
+        return [binding]
+    name = op_name(call)
+    if reason is None and name not in ("quantize", "dequantize", "") and dequantised & set(used_variables(call)):
+        reason = "its result is not quantised" if name in _INTEGER else _NO_FORM
+    origin = origin_of(call)
+    if reason is None or origin is None or origin.note:  # the first reason is the true one: later ones see it folded
+        return [binding]
+    return [relax.VarBinding(binding.var, with_note(call, reason))]
 
 
 def fold_dequantised(module: tvm.IRModule) -> tvm.IRModule:
@@ -69,7 +94,9 @@ def fold_dequantised(module: tvm.IRModule) -> tvm.IRModule:
 
 
 class _Lifter:
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, refusals: dict[Any, str]) -> None:
+        self.refusals = refusals  # by the variable of the op at fault
+        self.at: Any = None
         self.bound: Any = {}
         self.readers: dict[Any, int] = {}
         for block in function.body.blocks:
@@ -87,14 +114,17 @@ class _Lifter:
         if op_name(binding.value) != "quantize" or not isinstance(binding.var, (relax.Var, relax.DataflowVar)):
             return [binding]
         out = rounding_of(binding.value, dtype_of(binding.value))
+        self.at = binding.value.args[0]
         if out is None:
+            self.refusals[self.at] = "its result is quantised with several scales, or with one that is computed"
             return [binding]
         self.pending, self.prefix = [], str(binding.var.name)
         made = dict(self.made)
         try:
             result = self._rounded(binding.value.args[0], Terms(out, *INTEGERS[out.dtype]))
-        except (NotInteger, ValueError):
+        except (NotInteger, ValueError) as reason:
             self.made = made
+            self.refusals[self.at] = str(reason)
             return [binding]
         return [*self.pending, relax.VarBinding(binding.var, result)]
 
@@ -109,9 +139,9 @@ class _Lifter:
 
     def _once(self, expr: Any) -> Any:
         """The call behind an expression that nothing else reads."""
-        call = self.bound.get(expr)
+        self.at, call = expr, self.bound.get(expr)
         if call is None or not isinstance(call, relax.Call):
-            raise NotInteger("it is not computed from integers")
+            raise NotInteger(_NO_FORM)
         if self.readers.get(expr, 0) != 1:
             raise NotInteger("its float result is read elsewhere")
         return call
@@ -127,7 +157,7 @@ class _Lifter:
             expr, least, most = limited
             low = max(terms.low, least)
             terms = Terms(terms.out, low, max(low, min(terms.high, most)))
-        call = self.bound.get(expr)
+        self.at, call = expr, self.bound.get(expr)
         name = op_name(call)
         if name in _CONVS or name == "matmul" or (name == "add" and self._is_biased(call)):
             return self._product(self._once(expr), terms)
@@ -140,8 +170,10 @@ class _Lifter:
         found = self._integers(expr)
         if found is not None:
             return self._requantised(*found, terms, call)
+        if name == "dequantize":
+            raise NotInteger("it is dequantised with several scales, or with one that is computed")
         if name not in _MOVES:
-            raise NotInteger("it is not computed from integers")
+            raise NotInteger(_NO_FORM)
         inner = self._rounded(self._once(expr).args[0], terms)  # what only moves elements may as well move them rounded
         inner = inner if isinstance(inner, relax.Var) else self._emit(inner, call)
         return self._moved(call, inner, terms.out)
@@ -225,8 +257,10 @@ class _Lifter:
             call = self._once(product)
         found = self._integers(call.args[0])
         weight = integer_constant(call.args[1], self.bound)
-        if found is None or weight is None:
-            raise NotInteger("its data or its weights are not dequantised with one scale")
+        if found is None:
+            raise NotInteger("its data is not dequantised with one scale")
+        if weight is None:
+            raise NotInteger("its weights are not integers that are known when the model is compiled")
         built = Product(call, found[1], weight, terms)
         if bias is not None:
             built.add_bias(integer_constant(bias, self.bound), real_constant(bias, self.bound))
