@@ -15,6 +15,8 @@ from byoc_codegens.dnnl.program import PostOp, Tensor
 
 from byoc import Match, reject
 
+# Products of integers with fewer rows are slow in oneDNN's matmul where their columns are no multiple of its blocks.
+_FEW_ROWS = 16
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
@@ -88,10 +90,25 @@ def _product(m: Match, to: Translation) -> Tensor:
     assert shape is not None
     if x.rank == 1:
         x = to.reshape(x, (1, x.shape[0]))
+    if x.rank == 2 and isinstance(x.shape[0], int) and x.shape[0] <= _FEW_ROWS:
+        return _pixels(m, to, x, bias, scales)
     product = to.add(
         "matmul", [x, weights, bias], (*x.shape[:-1], shape[-1]), dtype=m.out.dtype, scales=scales, post_ops=ending(m)
     )
     return product if product.shape == shape else to.reshape(product, shape)
+
+
+def _pixels(m: Match, to: Translation, x: Tensor, bias: Tensor, scales: dict[str, Tensor]) -> Tensor:
+    """A product of few rows as a convolution of single pixels, whose primitives read the weights once and packed."""
+    rows, depth = x.shape
+    values = np.ascontiguousarray(m.root.inputs[1].constant.T)  # type: ignore[union-attr]
+    kernel = Tensor("int8", (*values.shape, 1, 1), values.reshape(*values.shape, 1, 1))
+    numbers = {"strides": [1, 1], "dilation": [0, 0], "before": [0, 0], "after": [0, 0], "groups": [1]}
+    image = to.add(
+        "convolution", [to.reshape(x, (rows, depth, 1, 1)), kernel, bias], (rows, values.shape[0], 1, 1),
+        numbers=numbers, dtype=m.out.dtype, scales=scales, post_ops=ending(m),
+    )  # fmt: skip
+    return to.reshape(image, m.out.shape)
 
 
 def _sum(m: Match, to: Translation) -> Tensor:

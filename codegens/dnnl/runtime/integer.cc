@@ -1,8 +1,36 @@
 /* Factors and zero points of integer operands, and conversions between integers and floats. */
+#include "bytes.h"
 #include "ops.h"
 
 namespace byoc_dnnl {
 namespace {
+
+struct PixelQuantizer : Kernel {
+  int64_t images, plane;
+  bool is_signed, has_zero;
+
+  void Run(char* const* data) const override {
+    int32_t zero = has_zero ? *reinterpret_cast<const int32_t*>(data[2]) : 0;
+    QuantizePixels(reinterpret_cast<const float*>(data[0]), images, plane, *reinterpret_cast<const float*>(data[1]),
+                   zero, is_signed, reinterpret_cast<uint8_t*>(data[has_zero ? 3 : 2]));
+  }
+};
+
+/* A coloured image as it comes from outside: false for anything else. */
+bool BuildPixelQuantizer(Builder& builder, const Op& op) {
+  const Value source = builder.Get(op.inputs[0]);
+  memory::dims shape = source.desc.get_dims();
+  memory::data_type type = builder.Type(op.outputs[0]);
+  bool is_image = shape.size() == 4 && shape[1] == 3 && source.desc == PlainDesc(shape, memory::data_type::f32);
+  if (!HasByteKernels() || !is_image || memory::data_type_size(type) != 1) return false;
+  auto kernel = std::make_shared<PixelQuantizer>();
+  kernel->images = shape[0], kernel->plane = shape[2] * shape[3];
+  kernel->is_signed = type == memory::data_type::s8, kernel->has_zero = op.scales.count("result zero") > 0;
+  Arguments operands = {{DNNL_ARG_SRC, source}, {DNNL_ARG_SRC_1, builder.Get(op.scales.at("source"))}};
+  if (kernel->has_zero) operands.push_back({DNNL_ARG_SRC_2, builder.Get(op.scales.at("result zero"))});
+  builder.EmitKernel(op, operands, builder.New(ChannelsLastDesc(shape, type)), kernel, "pixels");
+  return true;
+}
 
 /* Which dimensions of an operand a tensor of factors varies along. */
 int MaskOf(const Op& op, const Value& factors, const Arguments& operands) {
@@ -36,6 +64,7 @@ void Builder::AddScales(const Op& op, const Arguments& operands, Epilogue* epilo
 
 /* Bytes of images come out with their channels last, as convolutions take them. */
 void BuildConvert(Builder& builder, const Op& op) {
+  if (BuildPixelQuantizer(builder, op)) return;
   const Value source = builder.Get(op.inputs[0]);
   memory::data_type type = builder.Type(op.outputs[0]);
   memory::dims shape = source.desc.get_dims();
