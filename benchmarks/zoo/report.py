@@ -19,8 +19,8 @@ from byoc.text_table import table
 
 PACKAGES = ("byoc", "apache-tvm", "onnx", "onnxruntime", "openvino", "onednn-cpu-gomp")
 HEADERS = (
-    "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy", "compile s",
-    "load s", "allocs", "KiB", "faults",
+    "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy",
+    "compile s", "load s", "allocs", "KiB", "faults",
 )  # fmt: skip
 
 
@@ -82,9 +82,10 @@ class Report:
 
 LEGEND = (
     "/onnxruntime, /openvino: the rival's time over the runner's, median of the rounds' ratios (above 1: the runner is "
-    "faster).  /float: likewise the float model's time by the same runner.  floor: the sum of the bare primitives.  error: largest difference from ONNX Runtime over the largest "
-    "magnitude.  busy: slowdown beside a busy process.  load: to the first result.  allocs, KiB, faults: calls of the "
-    "C allocator, memory asked of it and page faults in one run once warm, Python's own included."
+    "faster).  /float: likewise the float model's time by the same runner.  floor: the sum of the bare primitives.  "
+    "error: largest difference from ONNX Runtime over the largest magnitude.  busy: slowdown beside a busy process.  "
+    "load: to the first result.  allocs, KiB, faults: calls of the C allocator, memory asked of it and page faults in "
+    "one run once warm, Python's own included."
 )
 
 

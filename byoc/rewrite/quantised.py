@@ -8,17 +8,25 @@ the model is compiled.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import tvm
 from tvm import relax
 
 from byoc.compat import attrs_to_dict, to_python
-from byoc.importer.origin import origin_of, with_note, with_origin
+from byoc.importer.origin import origin_of, with_origin
 from byoc.lower.outline import used_variables
 from byoc.rewrite.bindings import rewrite_bindings
-from byoc.rewrite.quantised_ops import NotInteger, Product, Terms, add_terms, average_terms, factor_terms
+from byoc.rewrite.quantised_affine import AffineChain, affine_chain, affine_product
+from byoc.rewrite.quantised_notes import NO_FORM, note_refusals
+from byoc.rewrite.quantised_ops import (
+    NotInteger,
+    Product,
+    Terms,
+    add_terms,
+    average_terms,
+    factor_terms,
+)
 from byoc.rewrite.quantised_values import (
     INTEGERS,
     Rounding,
@@ -37,8 +45,6 @@ _MOVES = frozenset(
 )  # fmt: skip
 _POOLS = ("nn.avg_pool1d", "nn.avg_pool2d", "nn.avg_pool3d")
 _CONVS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
-_NO_FORM = "it has no integer form"
-_INTEGER = frozenset({*_MOVES, *_POOLS, *_CONVS, "matmul", "add", "mean", "concat", "nn.relu", "clip"})
 
 
 def has_quantised(module: tvm.IRModule) -> bool:
@@ -55,28 +61,7 @@ def has_quantised(module: tvm.IRModule) -> bool:
 def lift_quantised(module: tvm.IRModule) -> tvm.IRModule:
     """The module with integer ops in place of float ops between dequantize and quantize, notes on those left."""
     refusals: dict[Any, str] = {}
-    module = rewrite_bindings(module, lambda function: _Lifter(function, refusals).rewrite)
-    return rewrite_bindings(module, lambda function: partial(_noted, refusals, _dequantised(function)))
-
-
-def _dequantised(function: Any) -> set[Any]:
-    """The variables that hold dequantised data."""
-    bindings = [binding for block in function.body.blocks for binding in block.bindings]
-    return {b.var for b in bindings if op_name(b.value) == "dequantize" and array_of(b.value.args[0]) is None}
-
-
-def _noted(refusals: dict[Any, str], dequantised: set[Any], binding: Any) -> list[Any]:
-    """The binding, with the reason for which its op computes in float what could be integers."""
-    call, reason = binding.value, refusals.get(binding.var)
-    if not isinstance(call, relax.Call) or not isinstance(binding, relax.VarBinding):
-        return [binding]
-    name = op_name(call)
-    if reason is None and name not in ("quantize", "dequantize", "") and dequantised & set(used_variables(call)):
-        reason = "its result is not quantised" if name in _INTEGER else _NO_FORM
-    origin = origin_of(call)
-    if reason is None or origin is None or origin.note:  # the first reason is the true one: later ones see it folded
-        return [binding]
-    return [relax.VarBinding(binding.var, with_note(call, reason))]
+    return note_refusals(rewrite_bindings(module, lambda function: _Lifter(function, refusals).rewrite), refusals)
 
 
 def fold_dequantised(module: tvm.IRModule) -> tvm.IRModule:
@@ -141,7 +126,7 @@ class _Lifter:
         """The call behind an expression that nothing else reads."""
         self.at, call = expr, self.bound.get(expr)
         if call is None or not isinstance(call, relax.Call):
-            raise NotInteger(_NO_FORM)
+            raise NotInteger(NO_FORM)
         if self.readers.get(expr, 0) != 1:
             raise NotInteger("its float result is read elsewhere")
         return call
@@ -161,6 +146,9 @@ class _Lifter:
         name = op_name(call)
         if name in _CONVS or name == "matmul" or (name == "add" and self._is_biased(call)):
             return self._product(self._once(expr), terms)
+        affine = affine_chain(expr, self.bound)
+        if affine is not None:
+            return self._affine(affine, terms)
         if name == "add":
             return self._sum(self._once(expr), terms)
         if name in _POOLS or name == "mean":
@@ -173,7 +161,7 @@ class _Lifter:
         if name == "dequantize":
             raise NotInteger("it is dequantised with several scales, or with one that is computed")
         if name not in _MOVES:
-            raise NotInteger(_NO_FORM)
+            raise NotInteger(NO_FORM)
         inner = self._rounded(self._once(expr).args[0], terms)  # what only moves elements may as well move them rounded
         inner = inner if isinstance(inner, relax.Var) else self._emit(inner, call)
         return self._moved(call, inner, terms.out)
@@ -266,6 +254,14 @@ class _Lifter:
             built.add_bias(integer_constant(bias, self.bound), real_constant(bias, self.bound))
         op, arguments, attrs = built.finish()
         return self._call(op, [found[0], *arguments], attrs, call)
+
+    def _affine(self, affine: AffineChain, terms: Terms) -> Any:
+        call, *_ = [self._once(step) for step in affine.steps]
+        data = self._integers(affine.source)
+        if data is None:
+            raise NotInteger("its data is not dequantised with one scale")
+        op, arguments, attrs = affine_product(affine, data[1], terms)
+        return self._call(op, [data[0], *arguments], attrs, call)
 
     def _sum(self, call: Any, terms: Terms) -> Any:
         parts = [self._integers(arg) for arg in call.args]

@@ -14,7 +14,7 @@ from byoc.quant.fixed_point import DEFAULT_BITS, fixed_point
 from byoc.rewrite.quantised_values import INTEGERS, IntegerConstant, Rounding, op_name, shape_of
 
 # What keeps ``total * multiplier`` within 64 bits: 31-bit multipliers of 32-bit totals, 16-bit ones of wider totals.
-_WIDE_BITS, _WIDE_TOTAL = 16, 2**46
+WIDE_BITS, _WIDE_TOTAL = 16, 2**46
 # A sum of two 8-bit integers then stays within 32 bits.
 _ADD_BITS = 21
 
@@ -156,7 +156,7 @@ class Product:
             "x_zero": self.x.zero, "x_scale": self.x.scale, "w_scale": tuple(float(s) for s in self.scale),
             **self.terms.attributes(),
         }  # fmt: skip
-        attrs |= factor_terms(self.x.scale * self.scale / self.terms.out.scale, _WIDE_BITS if wide else DEFAULT_BITS)
+        attrs |= factor_terms(self.x.scale * self.scale / self.terms.out.scale, WIDE_BITS if wide else DEFAULT_BITS)
         if self.is_conv:
             attrs |= {name: tuple(int(v) for v in self.attrs[name]) for name in ("strides", "padding", "dilation")}
             attrs["groups"] = int(self.attrs["groups"])

@@ -179,3 +179,26 @@ def test_a_quantised_model_is_one_partition_and_agrees_with_the_host(keywords):
     )
     step = np.unique(np.abs(exact))[1:2].min(initial=np.abs(exact).max())
     assert np.abs(mine - exact).max() <= 1.01 * step
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 9, 7), (2, 3, 4, 4), (1, 1, 5, 5)])
+@pytest.mark.parametrize(("dtype", "zero"), [("int8", 0), ("int8", -3), ("uint8", 0), ("uint8", 128)])
+def test_images_are_quantised_as_the_reference_does(shape, dtype, zero):
+    def body(x):
+        return relax.op.quantize(x, relax.const(np.float32(0.05)), relax.const(np.array(zero, dtype)), out_dtype=dtype)
+
+    x = np.random.default_rng(0).standard_normal(shape).astype("float32") * 4
+    x.flat[:3] = [1e30, -1e30, 0.025]
+    (mine,) = Compiled(relax_function(body, (shape, "float32")))(x)
+    limits = np.iinfo(dtype)
+    wanted = np.clip(np.rint(x / np.float32(0.05)) + zero, limits.min, limits.max).astype(dtype)
+    assert_within_a_step(mine, wanted, 0.01)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 17])
+def test_products_of_few_rows_are_exact_to_a_step(rows):
+    w, x = integers((70, 37), "int8", 1), integers((rows, 70), "uint8")
+    bias = np.arange(-500, 425, 25, dtype="int32")
+    attrs = {"x_zero": 5, **rounding([0.001] * 37, "uint8", 3)}
+    (mine,) = compiled(qlinear_matmul, attrs, [w, bias], (x.shape, "uint8"))(x)
+    assert_within_a_step(mine, rounded((x.astype("int64") - 5) @ w + bias, attrs))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import tvm
+from onnx import helper
 from tvm import relax
 
 from byoc.importer import import_model
@@ -14,7 +16,7 @@ from byoc.ops.integer_reference import qlinear_add, qlinear_matmul, requantize
 from byoc.quant import quantize
 from byoc.quant.fixed_point import fixed_point, requantise
 from byoc.rewrite.canonical import canonicalise
-from tests.float_models import decibels, images, run, small_cnn
+from tests.float_models import decibels, float_model, images, run, small_cnn
 
 
 def ops_of(model) -> list[str]:
@@ -58,6 +60,50 @@ def test_what_cannot_be_an_integer_op_stays_float():
     quantised = quantize(small_cnn(), {"x": images()}, keep=["conv1"])
     ops = ops_of(quantised.proto)
     assert "nn.conv2d" in ops and ops.count("byoc.qlinear_conv") == 2
+
+
+def dense_block() -> onnx.ModelProto:
+    """Convolution with Clip, a concatenation, a batch norm that no convolution can take, and a softmax."""
+    rng = np.random.default_rng(3)
+    weights = {
+        "w0": rng.standard_normal((4, 3, 3, 3)).astype("float32"), "low": np.float32(0), "high": np.float32(2),
+        "gamma": np.linspace(-1, 2, 7, dtype="float32"), "beta": np.linspace(-0.5, 0.5, 7, dtype="float32"),
+        "mean": np.linspace(0, 1, 7, dtype="float32"), "var": np.linspace(0.5, 1.5, 7, dtype="float32"),
+        "w1": rng.standard_normal((5, 7, 1, 1)).astype("float32"),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["c0"], "conv0", pads=[1, 1, 1, 1]),
+        helper.make_node("Clip", ["c0", "low", "high"], ["r0"], "clip"),
+        helper.make_node("Concat", ["r0", "x"], ["cat"], "concat", axis=1),
+        helper.make_node("BatchNormalization", ["cat", "gamma", "beta", "mean", "var"], ["n"], "norm"),
+        helper.make_node("Relu", ["n"], ["r1"], "relu"),
+        helper.make_node("Conv", ["r1", "w1"], ["c1"], "conv1"),
+        helper.make_node("Softmax", ["c1"], ["y"], "softmax", axis=1),
+    ]
+    return float_model(nodes, weights)
+
+
+def test_limits_and_scaled_channels_have_integer_forms():
+    quantised = quantize(dense_block(), {"x": images()})
+    (nodes,) = [prepare_model(quantised.proto, []).graphs["main"].nodes]
+    convs = [node for node in nodes if node.op == "byoc.qlinear_conv"]
+    assert [node.node for node in convs] == ["conv0", "norm", "conv1"]
+    assert [node.attrs["groups"] for node in convs] == [1, 7, 1]
+    assert not {"clip", "maximum", "minimum", "multiply", "add"} & {node.op for node in nodes}
+    x = images(4, seed=2)
+    module = canonicalise(import_model(quantised.proto).module, ["main"])
+    assert decibels(run(quantised.proto, x), on_host(module, x)) > 30
+
+
+def test_an_op_that_stays_float_says_why():
+    def notes(proto) -> dict[str, str]:
+        return {node.node: node.note for node in prepare_model(proto, []).graphs["main"].nodes if node.note}
+
+    assert notes(quantize(dense_block(), {"x": images()}).proto) == {"softmax": "it has no integer form"}
+    assert notes(quantize(small_cnn(), {"x": images()}).proto) == {}
+    proto = quantize(small_cnn(), {"x": images()}).proto
+    next(t for t in proto.graph.initializer if t.name == "conv1_weight_scale").raw_data = np.zeros(8, "float32").tobytes()
+    assert notes(proto)["conv1"] == "its weights have scales that are not positive"
 
 
 def test_products_round_exactly_half_to_even():

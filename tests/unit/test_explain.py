@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -264,3 +265,25 @@ def splits_by_hand(function: FunctionPlan) -> dict[tuple[int, int], int]:
         for (a, b), way in paths.items()
         if way and not any(paths[c, b] and joined[a] & parts[c] for c in parts if c not in (a, b))
     }
+
+
+def test_what_stays_float_is_listed_by_reason() -> None:
+    plan = sample_plan()
+    (function,) = plan.functions
+    noted = [dataclasses.replace(op, note="it has no integer form") if op.op == "power" else op for op in function.ops]
+    plan = dataclasses.replace(plan, functions=(dataclasses.replace(function, ops=tuple(noted)),))
+    (row,) = explain_json(plan)["float"]
+    assert row == {
+        "reason": "it has no integer form", "ops": 2, "flops": 900, "op_types": {"Pow": 2}, "first_node": "/norm/Pow"
+    }  # fmt: skip
+    assert "What stays float\n" in explain_text(plan)
+    assert "  float   it has no integer form" in explain_node_text(plan, "/norm/Pow")
+    assert explain_json(sample_plan())["float"] == []
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_plans_from_before_notes_are_read() -> None:
+    document = json.loads(sample_plan().to_json())
+    for op in document["functions"][0]["ops"]:
+        del op["note"]
+    assert Plan.from_json(json.dumps(document)) == sample_plan()
