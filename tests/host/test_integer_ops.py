@@ -102,7 +102,8 @@ def test_an_op_that_stays_float_says_why():
     assert notes(quantize(dense_block(), {"x": images()}).proto) == {"softmax": "it has no integer form"}
     assert notes(quantize(small_cnn(), {"x": images()}).proto) == {}
     proto = quantize(small_cnn(), {"x": images()}).proto
-    next(t for t in proto.graph.initializer if t.name == "conv1_weight_scale").raw_data = np.zeros(8, "float32").tobytes()
+    scale = next(t for t in proto.graph.initializer if t.name == "conv1_weight_scale")
+    scale.raw_data = np.zeros(8, "float32").tobytes()
     assert notes(proto)["conv1"] == "its weights have scales that are not positive"
 
 
