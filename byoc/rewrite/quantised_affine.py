@@ -31,7 +31,8 @@ class AffineChain:
 def affine_chain(expr: Any, bound: Mapping[Any, Any]) -> AffineChain | None:
     """The sums and products with constants of each channel of an image that end in `expr`; ``None`` for none."""
     steps, shift, scale, shape = [], np.zeros(1), np.ones(1), None
-    while op_name(call := bound.get(expr)) in ("add", "multiply"):
+    while op_name(bound.get(expr)) in ("add", "multiply"):
+        call = bound[expr]
         at = next((i for i, arg in enumerate(call.args) if real_constant(arg, bound) is not None), None)
         channels = None if at is None else _per_channel(call, at, bound)
         if at is None or channels is None:

@@ -101,7 +101,7 @@ def _product(m: Match, to: Translation) -> Tensor:
 def _pixels(m: Match, to: Translation, x: Tensor, bias: Tensor, scales: dict[str, Tensor]) -> Tensor:
     """A product of few rows as a convolution of single pixels, whose primitives read the weights once and packed."""
     rows, depth = x.shape
-    values = np.ascontiguousarray(m.root.inputs[1].constant.T)  # type: ignore[union-attr]
+    values = np.ascontiguousarray(m.root.inputs[1].constant.T)
     kernel = Tensor("int8", (*values.shape, 1, 1), values.reshape(*values.shape, 1, 1))
     numbers = {"strides": [1, 1], "dilation": [0, 0], "before": [0, 0], "after": [0, 0], "groups": [1]}
     image = to.add(
