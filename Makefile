@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo test test-slow bench conformance lint wheel check-wheel check-machine clean
+.PHONY: help demo test test-slow bench sanitize conformance lint wheel check-wheel check-machine clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -47,6 +47,9 @@ $(VENV)/bench-installed: $(VENV)/minilm
 
 bench: check-machine $(VENV)/bench-installed  ## measure whole models beside ONNX Runtime and OpenVINO; ARGS="--quick --targets csource,host"
 	@$(BIN)/python -m benchmarks.zoo $(ARGS)
+
+sanitize: $(VENV)/minilm  ## run generated C under the address, undefined-behaviour and thread sanitizers
+	@$(BIN)/python -m pytest -m slow tests/codegens/test_sanitized.py
 
 conformance: $(VENV)/installed  ## examine the codegens that ship, each case in a process of its own
 	@$(BIN)/byoc conformance --target csource

@@ -99,8 +99,10 @@ def command(
     destination = output or Path(f"{model_name(model)}.byoc")
     if not dry_run:
         check_writable(destination)
-    for file in filter(None, (save_plan, emit_c)):
-        check_writable(file)
+    if save_plan is not None:
+        check_writable(save_plan)
+    if emit_c is not None and not emit_c.is_dir():
+        check_writable(emit_c)
     if sign_key is not None:
         private_key(sign_key)
     if pareto is not None or budget is not None:

@@ -94,7 +94,7 @@ def _emit(m: Match) -> str:
         m.helper(c_helper("depthwise"))
         call = f"csource_depthwise(&convolution, {geometry.batch}, {floats.read(x)}, {_plain(floats, weight)},"
         wide = 0
-        copy = f"(float *){m.scratch((geometry.copied + isa.columns * 4) * 4)}"
+        copy = f"(float *){m.scratch((geometry.copied + geometry.groups * isa.columns) * 4)}"
         call += f" {copy}, &epilogue, {floats.result()});"
     elif winograd.pays(m, geometry, weight):
         wide = 0

@@ -85,6 +85,7 @@ static BYOC_UNUSED void csource_depthwise(const CsourceConvolution *c, int64_t b
                               float *copy, const CsourceEpilogue *epilogue, float *out) {
   CsourceConvolving v = {.c = *c, .weights = weights, .copy = copy, .out = out, .epilogue = epilogue};
   csource_copy_layout(&v);
+  v.plane += CSOURCE_COLUMNS; /* the last vector of a plane reads that far on, where no other task may write */
   int64_t tap_column[CSOURCE_MAX_KERNEL];
   csource_tap_columns(&v, tap_column);
   const int64_t channels = c->groups * c->out_channels;
