@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from byoc.artifact import (
 )
 from byoc.artifact.interface import interface_source, interface_words
 from byoc.cache import Cache
+from byoc.cache_key import cache_parts, source_digest
 from byoc.codegen import CSource, PyFunc, RuntimeModule
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
 from byoc.errors import PlanError, UsageError
@@ -32,7 +33,7 @@ from byoc.host.kernels import noting_kernels
 from byoc.host.pipeline import compile_host, host_target
 from byoc.host.prepare import prepare_host
 from byoc.link import check_symbols, link, work_folder
-from byoc.lower.compile_c import CCompiler, compiler_version, cpu_features, find_compiler
+from byoc.lower.compile_c import CCompiler, cpu_features
 from byoc.lower.emit import ON_FAIL, Compiled, Lowered, lower
 from byoc.lower.external import call_externally, lift_constants
 from byoc.model import PreparedModel, prepare_model
@@ -41,6 +42,8 @@ from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.plan import Plan, Settings, TargetUse
 from byoc.partitioner.planner import fingerprint, plan_functions
 from byoc.partitioner.target import Target, find_targets
+from byoc.runtime.threads import thread_count
+from byoc.tune import Database, Place, Tuning
 
 Progress = Callable[[str, int, int], None]
 
@@ -133,6 +136,8 @@ def compile(
     mcpu: str | None = None,
     cache_dir: str | Path | None = None,
     use_cache: bool = True,
+    tune: int = 0,
+    tune_db: str | Path | None = None,
     progress: Progress | None = None,
     **planning: Any,
 ) -> Artifact | OpenedArtifact:
@@ -145,6 +150,8 @@ def compile(
     mcpu: CPU to compile for, as GCC and LLVM spell it; by default this machine's.
     cache_dir: folder of the compile cache; by default ``$BYOC_CACHE_DIR`` or ``~/.cache/byoc``.
     use_cache: whether to look in the cache and to add to it; codegens that no file defines never do.
+    tune: trials for each distinct convolution and matrix product on the host, added to `tune_db`; see `docs/tune.md`.
+    tune_db: file with the trials to choose the host's kernels by; needed with `tune`, which makes it if need be.
 
     Raises
     ------
@@ -163,53 +170,39 @@ def compile(
     found = find_targets([t.name for t in plan.targets], {t.name: dict(t.options) for t in plan.targets})
     cpu = mcpu or "native"
     report = progress or (lambda *_: None)
-    if not use_cache or not all(_source_digest(t) for t in found):
-        return _build(plan, found, on_fail, cpu, report)
-    cache = Cache(cache_dir)
-    key = cache.key(*_cache_parts(plan, found, on_fail, cpu))
-    hit = cache.get(key, "model.byoc")
-    if hit is not None:
-        return open_artifact(hit)
-    artifact = _build(plan, found, on_fail, cpu, report)
-    if not artifact.python_functions:
-        cache.put(key, "model.byoc", artifact.save)
-    return artifact
+    with ExitStack() as stack:
+        tuning = _tuning(stack, tune, tune_db, cpu)
+        if not use_cache or not all(source_digest(t) for t in found):
+            return _build(plan, found, on_fail, cpu, tuning, report)
+        cache = Cache(cache_dir)
+        if not tune:
+            hit = cache.get(cache.key(*cache_parts(plan, found, on_fail, cpu, tuning)), "model.byoc")
+            if hit is not None:
+                return open_artifact(hit)
+        artifact = _build(plan, found, on_fail, cpu, tuning, report)
+        if not artifact.python_functions:
+            # Tuning adds to the database, so that the key is known only now.
+            cache.put(cache.key(*cache_parts(plan, found, on_fail, cpu, tuning)), "model.byoc", artifact.save)
+        return artifact
 
 
-def _cache_parts(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str) -> list[str]:
-    sources = [f"{t.name} {_source_digest(t)} {' '.join(t.codegen.requires())}" for t in targets]
-    cpu = str(host_target(mcpu).attrs.get("mcpu", mcpu)) + " ".join(cpu_features(mcpu))
-    own = _folder_digest(Path(byoc.__file__).parent)
-    versions = [byoc.__version__, own, TVM_VERSION, TVM_FFI_VERSION, compiler_version(find_compiler())]
-    tokenizer = hashlib.sha256(plan.model.tokenizer).hexdigest()
-    return [plan.model_digest, tokenizer, plan.to_json(), *sources, on_fail, cpu, *versions]
+def _tuning(stack: ExitStack, trials: int, file: str | Path | None, mcpu: str) -> Tuning | None:
+    """Open the database, if one is named.  Raises :class:`UsageError`."""
+    if trials < 0 or (trials and file is None):
+        raise UsageError(
+            f"tune={trials} " + ("is no number of trials" if trials < 0 else "needs a database"),
+            "" if trials < 0 else "what is measured is kept there",
+            "give tune_db=FILE",
+        )
+    if file is None:
+        return None
+    place = Place(str(host_target(mcpu).attrs["mcpu"]), thread_count(None))
+    return Tuning(stack.enter_context(Database(file, create=trials > 0)), place, trials)
 
 
-def _source_digest(target: Target) -> str:
-    """Of the file a codegen is defined in, or its whole package: an edited plugin must not hit an old entry.
-
-    Empty where there is no such file, as for a class in a notebook; what it compiles is not cached.
-    """
-    from byoc.registry import find_codegen
-
-    origin = Path(find_codegen(target.name).origin)
-    if not origin.is_file():
-        return ""
-    if (origin.parent / "__init__.py").is_file():
-        return _folder_digest(origin.parent)
-    listed = [origin, *(target.codegen.folder / f for f in (*target.codegen.sources, *target.codegen.headers))]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in listed if f.is_file())).hexdigest()
-
-
-def _folder_digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in (".py", ".c", ".cc", ".h") and file.is_file():
-            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, report: Progress) -> Artifact:
+def _build(
+    plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, tuning: Tuning | None, report: Progress
+) -> Artifact:
     prepared: PreparedModel = plan.model
     by_name = {t.name: t for t in targets}
     with work_folder() as folder:
@@ -217,7 +210,10 @@ def _build(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, repor
         lowered = lower(prepared.module, prepared.graphs, plan, by_name, compiler, on_fail=on_fail, progress=report)
         weights = WeightStore()
         report("host", 0, 1)
-        module, absorbed = prepare_host(call_externally(lowered.module, lowered.compiled), host_target(mcpu))
+        module, target = call_externally(lowered.module, lowered.compiled), host_target(mcpu)
+        if tuning is not None:
+            tuning.run(module, target, report)
+        module, absorbed = prepare_host(module, target, tuning.choose if tuning is not None else None)
         module, lifted = lift_constants(module, weights.add)
         external = [c.emitted.module for c in lowered.compiled.values() if isinstance(c.emitted, RuntimeModule)]
         if external:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -49,6 +50,18 @@ if TYPE_CHECKING:
     help="When a codegen cannot compile a partition: split it, leave it to the host, or stop.",
 )
 @click.option("--mcpu", metavar="CPU", help="CPU to compile for, such as znver4.  [default: this machine's]")
+@click.option(
+    "--tune",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Measure up to N ways to cut the loops of each convolution and matrix product on the host; keep the best.",
+)
+@click.option(
+    "--tune-db",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Measurements to choose by; --tune adds to them.  [default with --tune: OUTPUT's name with .tuning.db]",
+)
 @click.option("--emit-c", type=click.Path(path_type=Path), metavar="DIR", help="Write generated sources for reading.")
 @click.option(
     "--cache-dir",
@@ -81,6 +94,8 @@ def command(
     save_plan: Path | None,
     on_fail: str,
     mcpu: str | None,
+    tune: int | None,
+    tune_db: Path | None,
     emit_c: Path | None,
     cache_dir: Path | None,
     sign_key: Path | None,
@@ -109,7 +124,10 @@ def command(
         request = replace(request, language=within_budget(request.language, pareto, budget))
     keywords = request.keywords()
     artifact: Artifact | None = None
-    with progress_bars() as progress:
+    if tune:
+        tune_db = tune_db or destination.with_suffix(".tuning.db")
+        check_writable(tune_db)
+    with progress_bars(remaining=bool(tune)) as progress, keeping_trials(tune_db if tune else None):
         # The plan comes first, so that --require and a bad pin stop before minutes of compiling.
         source = request.language.source(model)
         plan: Plan = byoc.partition(source, keywords.pop("targets", ()), progress=progress, **keywords)
@@ -119,6 +137,8 @@ def command(
                 plan,
                 on_fail=on_fail,
                 mcpu=mcpu,
+                tune=tune or 0,
+                tune_db=tune_db,
                 cache_dir=cache_dir,
                 # Generated sources are for reading; a cached artifact has none.
                 use_cache=not no_cache and emit_c is None,
@@ -131,14 +151,25 @@ def command(
         write_atomically(save_plan, plan.to_json())
     if artifact is not None and emit_c is not None:
         write_sources(emit_c, artifact.sources)
-    answer(plan, None if dry_run else destination, emit_c, save_plan, as_json)
+    written = {"artifact": destination, "sources": emit_c, "measurements": tune_db if tune else None}
+    answer(plan, {"plan": save_plan} if dry_run else {**written, "plan": save_plan}, as_json)
 
 
-def answer(plan: Plan, artifact: Path | None, emit_c: Path | None, save_plan: Path | None, as_json: bool) -> None:
+@contextmanager
+def keeping_trials(database: Path | None) -> Iterator[None]:
+    """Say on Ctrl-C that what was measured so far is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if database is not None and database.exists():
+            click.echo(f"what was measured is kept in {database}; the same command goes on from there", err=True)
+        raise
+
+
+def answer(plan: Plan, written: Mapping[str, Path | None], as_json: bool) -> None:
     """Say what was written, and end with the plan's summary."""
     from byoc.explain import explain_json
 
-    written: dict[str, Any] = {"artifact": artifact, "sources": emit_c, "plan": save_plan}
     if as_json:
         named = {name: str(path) if path is not None else None for name, path in written.items()}
         print_json({"written": named, **explain_json(plan)})

@@ -9,7 +9,7 @@ leave the L2 cache (Goto and van de Geijn, "Anatomy of High-Performance Matrix M
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,8 @@ from tvm import tirx
 
 from byoc.host.code import Code, ceil_div, divide, int64, load, spread, vector_at
 from byoc.host.machine import Machine
-from byoc.host.tiling import Tile, choose_tile, row_tile, widths_of
+from byoc.host.tiling import Blocking, Tile, row_tile, widths_of
 
-# Weights of one column chunk that stay in the L2 cache next to the data, in bytes.
-_CACHED_WEIGHTS = 384 * 1024
-_PARALLEL_TASKS = 32
 # A kernel of fewer multiply-adds is quicker on one thread.
 _SERIAL_WORK = 20_000
 
@@ -42,6 +39,7 @@ class Contraction:
     packed: the weights lie as :func:`pack_columns` leaves them, else row by row (k, column).
     groups, group_step: columns are in so many groups; each reads its own part of the data, so far apart.
     columnwise: the data have the columns as well (depthwise convolution): data[unit, row, k, column].
+    blocking: how the loops are cut; columns that are symbolic have none.
     """
 
     units: Any
@@ -57,17 +55,16 @@ class Contraction:
     groups: int = 1
     group_step: int = 0
     columnwise: bool = False
+    blocking: Blocking | None = None
 
 
-def pack_columns(weight: np.ndarray, rows: Any, machine: Machine, groups: int = 1) -> np.ndarray:
+def pack_columns(weight: np.ndarray, blocking: Blocking) -> np.ndarray:
     """The (group * k, column) weights of :class:`Contraction` chunk by chunk, so that a tile reads them in sequence.
 
     `weight` has shape (groups, k, columns of a group); the result is flat.
     """
-    columns = weight.shape[2]
-    _, chunk = choose_tile(columns, rows, machine, str(weight.dtype))
-    starts = range(0, columns, chunk)
-    return np.concatenate([part[:, s : s + chunk].ravel() for part in weight for s in starts])
+    starts = range(0, weight.shape[2], blocking.columns)
+    return np.concatenate([part[:, s : s + blocking.columns].ravel() for part in weight for s in starts])
 
 
 def write_contraction(
@@ -90,31 +87,30 @@ def _write_tiles(
     code: Code, problem: Contraction, tensors: Sequence[Any], finish: Finish, machine: Machine, dtype: str
 ) -> None:
     """The loops for whichever sizes of tile the extents may call for."""
-    nest = _Nest(code, problem, tensors, finish, machine.lanes(dtype), dtype).write
-    rows, columns = problem.rows, problem.columns
-    if isinstance(columns, int):
-        tile, chunk = choose_tile(columns // problem.groups, rows, machine, dtype, problem.columnwise)
+    nest = _Nest(code, problem, tensors, finish, machine.lanes(dtype), dtype)
+    rows, columns, blocking = problem.rows, problem.columns, problem.blocking
+    if blocking is not None:
         if isinstance(rows, int):
-            nest(tile, chunk)
+            nest.write(blocking)
             return
-        with code.when(rows >= int64(tile)):
-            nest(tile, chunk)
-        with code.when(rows < int64(tile)):
-            nest(1, chunk)
+        with code.when(rows >= int64(blocking.rows)):
+            nest.write(blocking)
+        with code.when(rows < int64(blocking.rows)):
+            nest.write(replace(blocking, rows=1))
         return
     lanes = machine.lanes(dtype)
     tile = row_tile(rows, 2, machine, False)
     wide, narrow = 2 * lanes, min(8, lanes)
     enough = tirx.const(True, "bool") if isinstance(rows, int) else rows >= int64(tile)
     with code.when(tirx.all(enough, columns >= int64(wide))):
-        nest(tile, wide)
+        nest.write(Blocking(tile, wide))
     with code.when(tirx.all(enough, columns < int64(wide), columns >= int64(narrow))):
-        nest(tile, narrow)
+        nest.write(Blocking(tile, narrow))
     if not isinstance(rows, int):
         with code.when(tirx.all(tirx.Not(enough), columns >= int64(narrow))):
-            nest(1, narrow)
+            nest.write(Blocking(1, narrow))
     with code.when(columns < int64(narrow)):
-        nest(1, 1)
+        nest.write(Blocking(1, 1))
 
 
 class _Nest:
@@ -129,15 +125,16 @@ class _Nest:
         for extent, _ in problem.reduction:
             self.depth = self.depth * extent
 
-    def write(self, rows: int, chunk: int) -> None:
-        """All tiles of `rows` rows and `chunk` columns, in parallel."""
-        code, problem = self.code, self.problem
+    def write(self, blocking: Blocking) -> None:
+        """All tiles, in parallel."""
+        code, problem, rows, chunk = self.code, self.problem, blocking.rows, blocking.columns
+        self.cached_weights = blocking.cached_weights
         self.tiles_in_unit = ceil_div(problem.rows, rows)
         tiles = self.tiles_in_unit * problem.units
         full, rest = self._chunks(chunk)
         in_group = full + (1 if rest else 0)
         chunks = in_group * problem.groups
-        self.block = _block(tiles, chunks)
+        self.block = _block(tiles, chunks, blocking.tasks)
         blocks = ceil_div(tiles, self.block)
         with code.loop("task", chunks * blocks, self._kind(tiles, chunks, rows * chunk)) as task:
             number, piece = divide(task, blocks) if _is_many(chunks) else (int64(0), task)
@@ -199,9 +196,9 @@ class _Nest:
         if not (self.problem.packed and isinstance(self.block, int) and self.block > 1):
             return None
         item = 8 if self.dtype.endswith("64") else 4
-        if not isinstance(self.depth, int) or self.depth * self.tile.columns * item <= _CACHED_WEIGHTS:
+        if not isinstance(self.depth, int) or self.depth * self.tile.columns * item <= self.cached_weights:
             return None
-        pieces = -(-sizes[-1] * self.tile.columns * item // _CACHED_WEIGHTS)
+        pieces = -(-sizes[-1] * self.tile.columns * item // self.cached_weights)
         return -(-sizes[-1] // pieces)
 
     def _in_blocks(self, depth: int) -> None:
@@ -310,9 +307,9 @@ def _is_many(size: Any) -> bool:
     return not (isinstance(size, int) and size == 1)
 
 
-def _block(tiles: Any, chunks: Any) -> Any:
+def _block(tiles: Any, chunks: Any, tasks: int) -> Any:
     """Tiles in one task: all tasks get weights of one column chunk, and there are enough tasks for the threads."""
     if isinstance(tiles, int) and isinstance(chunks, int):
-        wanted = max(1, -(-_PARALLEL_TASKS // max(chunks, 1)))
+        wanted = max(1, -(-tasks // max(chunks, 1)))
         return max(1, -(-tiles // wanted))
-    return tirx.max(ceil_div(tiles, _PARALLEL_TASKS), int64(1))
+    return tirx.max(ceil_div(tiles, tasks), int64(1))

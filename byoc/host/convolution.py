@@ -13,9 +13,10 @@ from byoc.compat import attrs_to_dict
 from byoc.host.code import Code, divide, int64
 from byoc.host.contraction import Contraction, pack_columns
 from byoc.host.epilogue import Epilogue
-from byoc.host.kernel import Dims, buffer, dtype_of, product, static
+from byoc.host.kernel import Dims, Tiled, buffer, dtype_of, product, static, type_text
 from byoc.host.machine import Machine
 from byoc.host.matmul import kernel_of
+from byoc.host.tiling import Blocking, Extents
 
 LAYOUTS = ["NHWC", "OIHW"]
 
@@ -37,8 +38,8 @@ def takes_convolution(call: Any) -> bool:
     return per_group != 1 or outputs == attrs["groups"] or attrs["groups"] == 1
 
 
-def convolution_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str, data: Any) -> tuple[Any, list[Any]]:
-    """The kernel of a convolution of `data` (the padded input), and its arguments."""
+def convolution_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str, data: Any) -> Tiled:
+    """The kernel of a convolution of `data` (the padded input)."""
     attrs, dims, dtype = attrs_to_dict(call.attrs), Dims(), dtype_of(call.ty)
     weight = call.args[1].value.numpy()
     shape = dims.of(data.ty)
@@ -68,27 +69,36 @@ def convolution_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: st
         image, y = divide(unit, out_height)
         return image * int64(height) + y * int64(sy)
 
-    problem = Contraction(
-        units=units,
-        rows=rows,
-        columns=outputs,
-        reduction=reduction,
-        data_base=lambda unit: line(unit) * int64(row),
-        weight_base=lambda unit: int64(0),
-        result_base=lambda unit: unit * int64(out_width) * int64(outputs),
-        data_step=channels * sx,
-        result_step=outputs,
-        packed=not depthwise,
-        groups=1 if depthwise else groups,
-        group_step=per_group,
-        columnwise=depthwise,
-    )
     by_group = weight.transpose(2, 3, 1, 0).reshape(-1, groups, outputs // groups).transpose(1, 0, 2)
-    packed = weight.transpose(2, 3, 1, 0).ravel() if depthwise else pack_columns(by_group, rows, machine, groups)
-    args = [data, relax.const(np.ascontiguousarray(packed)), *epilogue.extras]
     result = [batch, out_height, out_width, outputs]
-    shapes = [shape, [packed.size], *(_extra(dims, e, epilogue, result) for e in epilogue.extras), result]
-    return kernel_of(problem, epilogue, shapes, machine, dtype, name), args
+
+    def write(blocking: Blocking | None) -> tuple[Any, list[Any]]:
+        assert blocking is not None
+        problem = Contraction(
+            units=units,
+            rows=rows,
+            columns=outputs,
+            reduction=reduction,
+            data_base=lambda unit: line(unit) * int64(row),
+            weight_base=lambda unit: int64(0),
+            result_base=lambda unit: unit * int64(out_width) * int64(outputs),
+            data_step=channels * sx,
+            result_step=outputs,
+            packed=not depthwise,
+            groups=1 if depthwise else groups,
+            group_step=per_group,
+            columnwise=depthwise,
+            blocking=blocking,
+        )
+        packed = weight.transpose(2, 3, 1, 0).ravel() if depthwise else pack_columns(by_group, blocking)
+        args = [data, relax.const(np.ascontiguousarray(packed)), *epilogue.extras]
+        shapes = [shape, [packed.size], *(_extra(dims, e, epilogue, result) for e in epilogue.extras), result]
+        return kernel_of(problem, epilogue, shapes, machine, dtype, name), args
+
+    depth = product([extent for extent, _ in reduction])
+    extents = Extents(rows, outputs // (1 if depthwise else groups), depth, dtype, depthwise)
+    window = f"{type_text(call.args[1].ty)} strides {sy},{sx} dilation {dy},{dx} groups {groups}"
+    return Tiled(f"conv2d {type_text(data.ty)} {window}{epilogue.describe()}", call.ty, extents, write)
 
 
 def _extra(dims: Dims, extra: Any, epilogue: Epilogue, result: list[Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from tvm import relax, tirx
 
 from byoc.compat import attrs_to_dict
 from byoc.host.code import load, spread
+from byoc.host.kernel import type_text
 from byoc.lower.outline import used_variables
 
 _MOST_OPS = 16
@@ -25,6 +26,18 @@ class Epilogue:
     result: Any
     steps: list[Any] = field(default_factory=list)
     extras: list[Any] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """The ops and what they read, by position: ``; add(sums, float32[8]); nn.relu(@0)``."""
+        names: dict[Any, str] = {self.anchor: "sums"}
+        text = ""
+        for number, binding in enumerate(self.steps):
+            args = [
+                names.get(a, type_text(a.ty) if isinstance(a.ty, relax.TensorType) else "") for a in binding.value.args
+            ]
+            text += f"; {_name(binding.value)}({', '.join(args)})"
+            names[binding.var] = f"@{number}"
+        return text
 
     def apply(self, sums: Any, tensors: Sequence[Any], position: Any, column: Any, lanes: int) -> Any:
         """The expression that is stored for the sums of `lanes` neighbours."""

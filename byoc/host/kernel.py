@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import relax, s_tir, tirx
 
+from byoc.host.tiling import Blocking, Extents
+
 OPAQUE = 8
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """A kernel whose loops are still to be cut.
+
+    Parameters
+    ----------
+    description: what it computes: ops, types and attributes; kernels of one description are equally quick.
+    result: type of its result.
+    extents: what a blocking is chosen for; None where the columns are symbolic, which leaves no choice.
+    write: the kernel with a blocking, and its arguments.
+    """
+
+    description: str
+    result: Any
+    extents: Extents | None
+    write: Callable[[Blocking | None], tuple[Any, list[Any]]]
+
+    @property
+    def static(self) -> bool:
+        """Whether no extent is symbolic."""
+        known = self.extents
+        sizes = (*self.result.shape.values, known.depth) if known is not None else (None,)
+        return all(isinstance(size, (int, tirx.IntImm)) for size in sizes)
 
 
 class Dims:
@@ -55,6 +83,11 @@ def static(ty: Any) -> bool:
 def dtype_of(ty: Any) -> str:
     """The element type as NumPy spells it."""
     return str(ty.dtype).removeprefix("T.")
+
+
+def type_text(ty: Any) -> str:
+    """A tensor type as people write it: ``float32[1,128,n]``."""
+    return f"{dtype_of(ty)}[{','.join(str(d) for d in ty.shape.values)}]"
 
 
 def wrap(function: Any) -> Any:

@@ -11,8 +11,9 @@ from tvm import relax
 from byoc.host.code import Code, divide, int64
 from byoc.host.contraction import Contraction, pack_columns, write_contraction
 from byoc.host.epilogue import Epilogue
-from byoc.host.kernel import Dims, buffer, dtype_of, product, static
+from byoc.host.kernel import Dims, Tiled, buffer, dtype_of, product, static, type_text
 from byoc.host.machine import Machine
+from byoc.host.tiling import Blocking, Extents
 
 _DTYPES = ("float32", "float64", "int32")
 
@@ -26,8 +27,8 @@ def takes_matmul(call: Any) -> bool:
     return len(kinds) == 1 and kinds <= set(_DTYPES) and min(len(left.shape.values), len(right.shape.values)) >= 2
 
 
-def matmul_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str) -> tuple[Any, list[Any]]:
-    """The kernel and its arguments."""
+def matmul_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str) -> Tiled:
+    """The kernel of a matrix product."""
     dims, dtype = Dims(), dtype_of(call.ty)
     left, right, result = dims.of(call.args[0].ty), dims.of(call.args[1].ty), dims.of(call.ty)
     *left_batch, rows, depth = left
@@ -37,26 +38,36 @@ def matmul_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str) ->
     if plain:
         rows, batch, left_batch, right_batch = product(left[:-1]), [], [], []
     constant = isinstance(call.args[1], tvm.ir.GenericConst) and plain
-    weight_shape: list[Any] = right
-    weight_arg = call.args[1]
-    if constant:
-        packed = pack_columns(weight_arg.value.numpy().reshape(1, depth, columns), rows, machine)
-        weight_arg, weight_shape = relax.const(np.ascontiguousarray(packed)), [len(packed)]
-    problem = Contraction(
-        units=product(batch),
-        rows=rows,
-        columns=columns,
-        reduction=[(depth, 1)],
-        data_base=lambda unit: _offset(unit, batch, left_batch) * int64(rows) * int64(depth),
-        weight_base=lambda unit: _offset(unit, batch, right_batch) * int64(depth) * int64(columns),
-        result_base=lambda unit: unit * int64(rows) * int64(columns),
-        data_step=depth,
-        result_step=columns,
-        packed=constant,
-    )
-    args = [call.args[0], weight_arg, *epilogue.extras]
-    shapes = [left, weight_shape, *(dims.of(e.ty) for e in epilogue.extras), result]
-    return kernel_of(problem, epilogue, shapes, machine, dtype, name), args
+
+    def write(blocking: Blocking | None) -> tuple[Any, list[Any]]:
+        weight_shape: list[Any] = right
+        weight = call.args[1]
+        if constant and blocking is not None:
+            packed = pack_columns(weight.value.numpy().reshape(1, depth, columns), blocking)
+            weight, weight_shape = relax.const(np.ascontiguousarray(packed)), [len(packed)]
+        problem = Contraction(
+            units=product(batch),
+            rows=rows,
+            columns=columns,
+            reduction=[(depth, 1)],
+            data_base=lambda unit: _offset(unit, batch, left_batch) * int64(rows) * int64(depth),
+            weight_base=lambda unit: _offset(unit, batch, right_batch) * int64(depth) * int64(columns),
+            result_base=lambda unit: unit * int64(rows) * int64(columns),
+            data_step=depth,
+            result_step=columns,
+            packed=constant,
+            blocking=blocking,
+        )
+        shapes = [left, weight_shape, *(dims.of(e.ty) for e in epilogue.extras), result]
+        return kernel_of(problem, epilogue, shapes, machine, dtype, name), [call.args[0], weight, *epilogue.extras]
+
+    extents = Extents(rows, columns, depth, dtype) if isinstance(columns, int) else None
+    return Tiled(_describe(call, constant, epilogue), call.ty, extents, write)
+
+
+def _describe(call: Any, constant: bool, epilogue: Epilogue) -> str:
+    left, right = (type_text(a.ty) for a in call.args[:2])
+    return f"matmul {left} {'constant ' if constant else ''}{right}{epilogue.describe()}"
 
 
 def kernel_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tvm
@@ -9,22 +10,28 @@ from tvm import relax
 
 from byoc.host.convolution import LAYOUTS, convolution_kernel, pad_kernel, padding_of, takes_convolution
 from byoc.host.epilogue import epilogue_of
-from byoc.host.kernel import dtype_of, wrap
+from byoc.host.kernel import Tiled, dtype_of, wrap
 from byoc.host.machine import Machine, machine_of
 from byoc.host.matmul import matmul_kernel, takes_matmul
+from byoc.host.tiling import Blocking, choose_blocking
 from byoc.lower.outline import used_variables
 from byoc.rewrite.canonical import entry_functions
 from byoc.rewrite.fold_constants import fold_constants
 from byoc.rewrite.structure import inline_structure
 from byoc.rewrite.transposes import cancel_transposes
 
+Choose = Callable[[Tiled], Blocking | None]
 
-def prepare_host(module: tvm.IRModule, target: Any) -> tuple[tvm.IRModule, dict[str, tuple[str, ...]]]:
+
+def prepare_host(
+    module: tvm.IRModule, target: Any, choose: Choose | None = None
+) -> tuple[tvm.IRModule, dict[str, tuple[str, ...]]]:
     """The module with the ops that have kernels of their own replaced by calls of those kernels.
 
-    Also, by the name of a kernel's result, the names of the other variables that the kernel computes.
+    Also, by the name of a kernel's result, the names of the other variables that the kernel computes.  `choose` gives a
+    kernel's blocking, or None for the one that is estimated to be the best.
     """
-    builder = _KernelBuilder(_channels_last(module), machine_of(target))
+    builder = _KernelBuilder(_channels_last(module), machine_of(target), choose or (lambda _: None))
     return builder.run(), builder.absorbed
 
 
@@ -56,8 +63,8 @@ def _channels_last(module: tvm.IRModule) -> tvm.IRModule:
 
 
 class _KernelBuilder:
-    def __init__(self, module: tvm.IRModule, machine: Machine) -> None:
-        self.module, self.machine = module, machine
+    def __init__(self, module: tvm.IRModule, machine: Machine, choose: Choose) -> None:
+        self.module, self.machine, self.choose = module, machine, choose
         self.builder = relax.BlockBuilder(module)
         self.absorbed: dict[str, tuple[str, ...]] = {}
 
@@ -120,7 +127,7 @@ class _KernelBuilder:
         kind = self._kind(call)
         bindings: list[Any] = []
         if kind == "matmul":
-            function, args = matmul_kernel(call, epilogue, self.machine, kind)
+            tiled = matmul_kernel(call, epilogue, self.machine, kind)
         else:
             data = call.args[0]
             padding = padding_of(call)
@@ -128,7 +135,11 @@ class _KernelBuilder:
                 pad, shape = pad_kernel(data.ty, padding, "pad")
                 data = relax.DataflowVar("padded", relax.TensorType(shape, dtype_of(data.ty)))
                 bindings.append(relax.VarBinding(data, self._call(pad, "pad", [call.args[0]], data.ty)))
-            function, args = convolution_kernel(call, epilogue, self.machine, kind, data)
+            tiled = convolution_kernel(call, epilogue, self.machine, kind, data)
+        blocking = None
+        if tiled.extents is not None:
+            blocking = self.choose(tiled) or choose_blocking(tiled.extents, self.machine)
+        function, args = tiled.write(blocking)
         return [*bindings, relax.VarBinding(variable, self._call(function, kind, args, variable.ty))]
 
     def _call(self, function: Any, name: str, args: list[Any], ty: Any) -> Any:

@@ -7,6 +7,38 @@ from typing import Any
 
 from byoc.host.machine import Machine
 
+# Weights of one column chunk that stay in the L2 cache next to the data, in bytes.
+_CACHED_WEIGHTS = 384 * 1024
+_PARALLEL_TASKS = 32
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How a kernel's loops are cut; results differ at most in the order of their sums.
+
+    Parameters
+    ----------
+    rows, columns: of a register tile; all tiles of a task have the same columns.
+    tasks: parallel pieces that the work is cut into, about.
+    cached_weights: bytes of weights of one tile's columns above which the reduction is done block by block.
+    """
+
+    rows: int
+    columns: int
+    tasks: int = _PARALLEL_TASKS
+    cached_weights: int = _CACHED_WEIGHTS
+
+
+@dataclass(frozen=True)
+class Extents:
+    """What a blocking is chosen for: rows (integer or symbolic), columns of one group, and the reduction's depth."""
+
+    rows: Any
+    columns: int
+    depth: Any
+    dtype: str
+    columnwise: bool = False
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -41,21 +73,26 @@ def row_tile(rows: Any, vectors: int, machine: Machine, columnwise: bool) -> int
     return min(range(most, 0, -1), key=lambda tile: -(-rows // tile) * _step(tile, vectors, columnwise))
 
 
-def choose_tile(columns: int, rows: Any, machine: Machine, dtype: str, columnwise: bool = False) -> tuple[int, int]:
-    """(rows in a tile, columns in a chunk) for a known number of columns."""
-    lanes = machine.lanes(dtype)
-    total = -(-columns // lanes)
-    few_rows = isinstance(rows, int) and rows <= 2
+def choose_blocking(extents: Extents, machine: Machine) -> Blocking:
+    """What :func:`estimate` takes for the best."""
+    lanes = machine.lanes(extents.dtype)
+    few_rows = isinstance(extents.rows, int) and extents.rows <= 2
     most = machine.registers // 4 if few_rows else max(2, machine.registers // 8)
-    best = (float("inf"), 1, lanes)
-    for vectors in range(min(most, total), 0, -1):
-        tile = row_tile(rows, vectors, machine, columnwise)
-        row_tiles = -(-rows // tile) if isinstance(rows, int) else 1 / tile
-        full, rest = divmod(total, vectors)
-        cost = row_tiles * (full * _step(tile, vectors, columnwise) + (_step(tile, rest, columnwise) if rest else 0))
+    best = (float("inf"), 1, 1)
+    for vectors in range(min(most, -(-extents.columns // lanes)), 0, -1):
+        tile = row_tile(extents.rows, vectors, machine, extents.columnwise)
+        cost = estimate(tile, vectors, extents, machine)
         if cost < best[0] * 0.999:
-            best = (cost, tile, vectors * lanes)
-    return best[1], best[2]
+            best = (cost, tile, vectors)
+    return Blocking(best[1], best[2] * lanes)
+
+
+def estimate(tile: int, vectors: int, extents: Extents, machine: Machine) -> float:
+    """Relative time of tiles of so many rows and vectors of columns."""
+    row_tiles = -(-extents.rows // tile) if isinstance(extents.rows, int) else 1 / tile
+    full, rest = divmod(-(-extents.columns // machine.lanes(extents.dtype)), vectors)
+    of_rest = _step(tile, rest, extents.columnwise) if rest else 0
+    return row_tiles * (full * _step(tile, vectors, extents.columnwise) + of_rest)
 
 
 def _step(rows: int, vectors: int, columnwise: bool) -> int:
