@@ -51,7 +51,7 @@ def main() -> None:
     print(f"{'':14} {names[0]:>9} {names[1]:>9} {'cost':>9} {'/ first':>9} {'/ better':>9}")
     for model in arguments.models:
         effort = Effort(rounds=arguments.rounds)
-        measured = measure(arguments.folder, model, [parse(n) for n in names], 1, arguments.threads, effort, False)
+        measured = measure(arguments.folder, model, [parse(n) for n in names], 1, arguments.threads, effort)
         print(line(model, {row.runner: row for row in measured}, names), flush=True)
 
 

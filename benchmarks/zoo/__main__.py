@@ -4,7 +4,7 @@
     python -m benchmarks.zoo --targets dnnl,csource,host --models resnet50,minilm --quick
     python -m benchmarks.zoo --targets dnnl,dnnl:precision=bf16 --batch 1,8 --threads 1,2
     python -m benchmarks.zoo --json zoo.json --picture zoo.png      keep the figures, draw the ratios
-    python -m benchmarks.zoo --busy                                 again with a busy neighbour process
+    python -m benchmarks.zoo --busy                                 in turns also beside a busy process (--busy pinned)
     python -m benchmarks.zoo --int8                                 8-bit models, the same file for all, beside float
     python -m benchmarks.zoo --prepare                              build and compile only, for measuring later
     python -m benchmarks.zoo --show zoo.json                        print the tables of an earlier run
@@ -18,6 +18,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchmarks.zoo.busy import KINDS
 from benchmarks.zoo.compile_artifact import ROOT, artifact_file
 from benchmarks.zoo.models import MODELS, QUANTISED, model_file
 from benchmarks.zoo.quantised import float_name
@@ -104,7 +105,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=_numbers, default=[2], help="such as 1,2")
     parser.add_argument("--rounds", type=int, default=Effort.rounds, help="turns of each runner")
     parser.add_argument("--quick", action="store_true", help="few short rounds: indicative figures only")
-    parser.add_argument("--busy", action="store_true", help="measure again beside a process that keeps a core busy")
+    parser.add_argument(
+        "--busy",
+        nargs="?",
+        choices=KINDS,
+        const=KINDS[0],
+        default="",
+        help="in turns with the rest, measure beside a process that keeps a core busy, free to move or pinned to one",
+    )
     parser.add_argument("--prepare", action="store_true", help="build models and artifacts, measure nothing")
     parser.add_argument("--json", type=Path, help="write all figures here, after every model")
     parser.add_argument("--add", action="store_true", help="keep figures in --json that are not measured again")

@@ -105,9 +105,12 @@ class _Running:
 
 
 def measure(
-    folder: Path, model: str, runners: list[Runner], batch: int, threads: int, effort: Effort, busy: bool
+    folder: Path, model: str, runners: list[Runner], batch: int, threads: int, effort: Effort, busy: str = ""
 ) -> list[Row]:
-    """One row for each runner; what failed has its error in it."""
+    """One row for each runner; what failed has its error in it.
+
+    `busy`: after every round, another one beside a neighbour of this kind (:data:`benchmarks.zoo.busy.KINDS`).
+    """
     path = model_file(folder / "models", model, batch)
     all_running = [_Running(r, {"model": model, "runner": r.text, "batch": batch, "threads": threads}) for r in runners]
     with ExitStack() as stack:
@@ -121,9 +124,8 @@ def measure(
         for _ in range(effort.rounds):
             for running in all_running:
                 _turn(running, running.medians)
-        if busy:
-            with busy_neighbour():
-                for _ in range(effort.rounds):
+            if busy:
+                with busy_neighbour(busy):
                     for running in all_running:
                         _turn(running, running.busy)
         for running in all_running:

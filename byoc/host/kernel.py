@@ -87,7 +87,8 @@ def dtype_of(ty: Any) -> str:
 
 def type_text(ty: Any) -> str:
     """A tensor type as people write it: ``float32[1,128,n]``."""
-    return f"{dtype_of(ty)}[{','.join(str(d) for d in ty.shape.values)}]"
+    dims = (str(int(d)) if isinstance(d, tirx.IntImm) else str(d) for d in ty.shape.values)
+    return f"{dtype_of(ty)}[{','.join(dims)}]"
 
 
 def wrap(function: Any) -> Any:

@@ -32,6 +32,19 @@ HOST_PEAKS = Peaks(
 )
 
 
+_ELEMENTWISE = ("arithmetic", "elementary")
+_FUSED_WITH = (*_ELEMENTWISE, "convolution 3x3", "convolution 1x1", "convolution", "depthwise", "product")
+
+
+def is_fused(node: Node) -> bool:
+    """Whether the host computes an element-wise op in the kernel of one that it reads, without traffic of its own."""
+    if family_of(node) not in _ELEMENTWISE or len(node.outputs) != 1:
+        return False
+    shape = node.outputs[0].shape
+    producers = [value.producer for value in node.inputs if value.shape == shape]
+    return any(producer is not None and family_of(producer) in _FUSED_WITH for producer in producers)
+
+
 @dataclass(frozen=True)
 class CostModel:
     """Seconds, from a roofline of FLOPs and bytes against declared peaks, unless measured or given by the codegen."""
@@ -45,6 +58,8 @@ class CostModel:
         known = self.measured.on_host(node)
         if known is not None:
             return known
+        if is_fused(node):
+            return self._compute((node,), self.host)
         return self.host.call_overhead + self._roofline(node, self.host)
 
     def on_target(self, target: Target, match: Match) -> float:

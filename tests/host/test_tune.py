@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from click.testing import CliRunner
 
 import byoc
-from byoc.cli.compile import command
+from byoc.cli import main
+from byoc.cli.exit_codes import INTERRUPTED
 from byoc.errors import UsageError
 from byoc.host.tiling import Blocking
 from byoc.tune import Database, Place, Trial, run
@@ -150,9 +150,27 @@ def test_a_missing_file_and_one_that_is_no_database_are_refused(model: onnx.Mode
         byoc.compile(model, tune=1)
 
 
-def test_the_command_line_names_the_database_after_the_artifact(model: onnx.ModelProto, tmp_path: Path) -> None:
-    onnx.save(model, tmp_path / "m.onnx")
-    arguments = [str(tmp_path / "m.onnx"), "--target", "host", "-o", str(tmp_path / "m.byoc"), "--no-cache"]
-    result = CliRunner().invoke(command, [*arguments, "--tune", "1"], catch_exceptions=False)
-    assert f"wrote measurements {tmp_path / 'm.tuning.db'}" in result.output
+def on_command_line(model: onnx.ModelProto, folder: Path) -> list[str]:
+    onnx.save(model, folder / "m.onnx")
+    return ["compile", str(folder / "m.onnx"), "--target", "host", "-o", str(folder / "m.byoc"), "--no-cache"]
+
+
+def test_the_command_line_names_the_database_after_the_artifact(
+    model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*on_command_line(model, tmp_path), "--tune", "1"]) == 0
+    assert f"wrote measurements {tmp_path / 'm.tuning.db'}\n" in capsys.readouterr().out
     assert len(trials_of(tmp_path / "m.tuning.db")) == 3
+
+
+def test_the_command_line_says_where_an_interrupted_search_is_kept(
+    model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(default: object, other: object) -> tuple[float, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "compare", interrupted)
+    assert main([*on_command_line(model, tmp_path), "--tune", "2"]) == INTERRUPTED
+    database = tmp_path / "m.tuning.db"
+    assert f"what was measured is kept in {database}; the same command goes on from there\n" in capsys.readouterr().err
+    assert not (tmp_path / "m.byoc").exists()

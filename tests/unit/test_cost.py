@@ -60,3 +60,13 @@ def test_memory_bounds_what_has_little_to_compute_and_every_composite_has_its_ov
 
 def test_what_moves_nothing_costs_nothing() -> None:
     assert seconds(node("reshape", [(2, 3)], (6,)), Peaks(op_overhead=1.0)) == 0.0
+
+
+def test_the_host_fuses_element_wise_ops_with_what_they_read() -> None:
+    first = node("nn.relu", [(100,)], (100,))
+    second = Node(1, "add", (first.outputs[0], Value("b", "float32", (1,))), read_attrs=dict)
+    second.outputs = (Value("z", "float32", (100,), producer=second),)
+    peaks = Peaks(flops=1e3, bandwidth=80.0, link_bandwidth=1.0, call_overhead=2.0)
+    model = CostModel(1, peaks)
+    assert model.on_host(first) == pytest.approx(2.0 + 2 * 400 / 80)
+    assert model.on_host(second) == pytest.approx(100 / 1e3)
