@@ -105,7 +105,7 @@ def main() -> None:
         parser.error(f"no model is called {', '.join(unknown)}; there are {', '.join(MODELS)}")
     rows: list[Timed] = []
     for name in arguments.models:
-        model = model_file(arguments.folder, name, 1)
+        model = model_file(arguments.folder / "models", name, 1)
         rows += timed(model, arguments.targets, arguments.runs, arguments.threads)
         print(f"{name}: {len(rows)} timed so far", flush=True)
     print(table(rows))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.zoo.models import MODELS
+from benchmarks.zoo.models import MODELS, SHARED
 from benchmarks.zoo.rounds import Effort, Row, measure
 from benchmarks.zoo.spec import parse
 
@@ -44,9 +44,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("build/zoo"), help="where models and artifacts are kept")
     arguments = parser.parse_args()
-    unknown = sorted(set(arguments.models) - set(MODELS))
+    unknown = sorted(set(arguments.models) - {*MODELS, *SHARED})
     if unknown:
-        parser.error(f"no model is called {', '.join(unknown)}; there are {', '.join(MODELS)}")
+        parser.error(f"no model is called {', '.join(unknown)}; there are {', '.join((*MODELS, *SHARED))}")
     names = runners_of(arguments.targets)
     print(f"{'':14} {names[0]:>9} {names[1]:>9} {'cost':>9} {'/ first':>9} {'/ better':>9}")
     for model in arguments.models:

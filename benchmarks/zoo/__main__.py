@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.zoo.busy import KINDS
 from benchmarks.zoo.compile_artifact import ROOT, artifact_file
-from benchmarks.zoo.models import MODELS, QUANTISED, model_file
+from benchmarks.zoo.models import MODELS, QUANTISED, SHARED, model_file
 from benchmarks.zoo.quantised import float_name
 from benchmarks.zoo.report import Report, describe_machine
 from benchmarks.zoo.rounds import Effort, measure
@@ -38,7 +38,7 @@ def main() -> int:
         runners = [parse(t) for t in (*_listed(arguments.rivals), *targets, *floats)]
     except ValueError as error:
         sys.exit(str(error))
-    known = (*MODELS, *QUANTISED)
+    known = (*MODELS, *QUANTISED, *SHARED)
     arguments.models = arguments.models or list(QUANTISED if arguments.int8 else MODELS)
     unknown = sorted(set(arguments.models) - set(known))
     if unknown:

@@ -14,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 from benchmarks.zoo.minilm_graph import minilm_builder
 from benchmarks.zoo.mobilenet import mobilenet_v2
 from benchmarks.zoo.quantised import DYNAMIC, STATIC, SUFFIX, calibration, float_name, quantised
+from benchmarks.zoo.shared import shared_builders
 from benchmarks.zoo.transformers import bert_base, vit_small
 from tests.models import LIGHT_MODELS, light_model
 
@@ -61,6 +62,9 @@ MODELS: dict[str, Build] = {
 }
 QUANTISED = tuple(f"{name}{SUFFIX}" for name in (*STATIC, *DYNAMIC))
 
+SHARED: dict[str, Build] = shared_builders()
+"""Models that take part only where they are named."""
+
 
 def model_file(folder: Path, name: str, batch: int) -> Path:
     """The ONNX file of a model, built if `folder` has none yet."""
@@ -68,7 +72,8 @@ def model_file(folder: Path, name: str, batch: int) -> Path:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.partial")
-        onnx.save(_quantised(folder, name, batch) if name in QUANTISED else MODELS[name](batch), unfinished)
+        build = partial(_quantised, folder, name) if name in QUANTISED else {**MODELS, **SHARED}[name]
+        onnx.save(build(batch), unfinished)
         os.replace(unfinished, path)
     return path
 
@@ -92,6 +97,8 @@ def inputs_of(path: Path) -> dict[str, np.ndarray]:
             values[value.name] = rng.standard_normal(shape).astype(np.float32)
         elif "mask" in value.name:
             values[value.name] = np.ones(shape, np.int64)
+        elif "position" in value.name:
+            values[value.name] = np.broadcast_to(np.arange(shape[-1]), shape).copy()
         else:
-            values[value.name] = rng.integers(1000, 30_000, shape)
+            values[value.name] = rng.integers(100, 500, shape)
     return values

@@ -28,7 +28,7 @@ def tiny(batch: int) -> onnx.ModelProto:
 def test_runners_take_turns_and_a_failure_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(models.MODELS, "tiny", tiny)
     runners = [parse("onnxruntime"), parse("csource"), parse("nosuch")]
-    reference, ours, failed = measure(tmp_path, "tiny", runners, 3, 1, Effort(2, 1.0), busy=True)
+    reference, ours, failed = measure(tmp_path, "tiny", runners, 3, 1, Effort(2, 1.0), busy="free")
     assert failed.error.startswith('compiling: UnknownTargetError: [BYOC-101] there is no target "nosuch"')
     for row in (reference, ours):
         assert row.error == ""
