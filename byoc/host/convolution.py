@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax, tirx
@@ -72,8 +71,7 @@ def convolution_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: st
     by_group = weight.transpose(2, 3, 1, 0).reshape(-1, groups, outputs // groups).transpose(1, 0, 2)
     result = [batch, out_height, out_width, outputs]
 
-    def write(blocking: Blocking | None) -> tuple[Any, list[Any]]:
-        assert blocking is not None
+    def write(blocking: Blocking | None) -> Any:
         problem = Contraction(
             units=units,
             rows=rows,
@@ -90,15 +88,18 @@ def convolution_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: st
             columnwise=depthwise,
             blocking=blocking,
         )
+        shapes = [shape, [weight.size], *(_extra(dims, e, epilogue, result) for e in epilogue.extras), result]
+        return kernel_of(problem, epilogue, shapes, machine, dtype, name)
+
+    def arguments(blocking: Blocking | None) -> list[Any]:
+        assert blocking is not None
         packed = weight.transpose(2, 3, 1, 0).ravel() if depthwise else pack_columns(by_group, blocking)
-        args = [data, relax.const(np.ascontiguousarray(packed)), *epilogue.extras]
-        shapes = [shape, [packed.size], *(_extra(dims, e, epilogue, result) for e in epilogue.extras), result]
-        return kernel_of(problem, epilogue, shapes, machine, dtype, name), args
+        return [data, relax.const(packed), *epilogue.extras]
 
     depth = product([extent for extent, _ in reduction])
     extents = Extents(rows, outputs // (1 if depthwise else groups), depth, dtype, depthwise)
     window = f"{type_text(call.args[1].ty)} strides {sy},{sx} dilation {dy},{dx} groups {groups}"
-    return Tiled(f"conv2d {type_text(data.ty)} {window}{epilogue.describe()}", call.ty, extents, write)
+    return Tiled(f"conv2d {type_text(data.ty)} {window}{epilogue.describe()}", call.ty, extents, write, arguments)
 
 
 def _extra(dims: Dims, extra: Any, epilogue: Epilogue, result: list[Any]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import tvm
@@ -17,6 +18,9 @@ from byoc.lower.outline import used_variables
 
 _MOST_OPS = 16
 
+# How to read an operand: of the values so far, the tensors, position, column and lanes.
+Operand = Callable[[Mapping[Any, Any], Sequence[Any], Any, Any, int], Any]
+
 
 @dataclass
 class Epilogue:
@@ -28,39 +32,60 @@ class Epilogue:
     extras: list[Any] = field(default_factory=list)
 
     def describe(self) -> str:
-        """The ops and what they read, by position: ``; add(sums, float32[8]); nn.relu(@0)``."""
+        """The ops and what they read: ``; add(sums, float32[8] #0); nn.relu(@0)``.
+
+        #0 is the first of `extras`, @0 the first op's result.
+        """
         names: dict[Any, str] = {self.anchor: "sums"}
         text = ""
         for number, binding in enumerate(self.steps):
-            args = [
-                names.get(a, type_text(a.ty) if isinstance(a.ty, relax.TensorType) else "") for a in binding.value.args
-            ]
-            text += f"; {_name(binding.value)}({', '.join(args)})"
+            args = ", ".join(names.get(arg) or self._text(arg) for arg in binding.value.args)
+            text += f"; {_name(binding.value)}({args})"
             names[binding.var] = f"@{number}"
         return text
+
+    def _text(self, arg: Any) -> str:
+        """A number, or the type of a tensor and its place among those read."""
+        if arg in self.extras:
+            return f"{type_text(arg.ty)} #{self.extras.index(arg)}"
+        return f"{arg.value.numpy().item()}" if isinstance(arg, tvm.ir.GenericConst) else str(arg)
 
     def apply(self, sums: Any, tensors: Sequence[Any], position: Any, column: Any, lanes: int) -> Any:
         """The expression that is stored for the sums of `lanes` neighbours."""
         values: dict[Any, Any] = {self.anchor: sums}
-        for binding in self.steps:
-            call = binding.value
-            args = [self._operand(a, values, tensors, position, column, lanes) for a in call.args]
-            values[binding.var] = OPS[_name(call)](attrs_to_dict(call.attrs), *args)
+        for variable, compute, attrs, operands in self._compiled:
+            args = [operand(values, tensors, position, column, lanes) for operand in operands]
+            values[variable] = compute(attrs, *args)
         return values[self.result]
 
-    def _operand(
-        self, arg: Any, values: Mapping[Any, Any], tensors: Sequence[Any], position: Any, column: Any, lanes: int
-    ) -> Any:
-        if arg in values:
-            return values[arg]
+    @cached_property
+    def _compiled(self) -> list[tuple[Any, Callable[..., Any], dict[str, Any], list[Operand]]]:
+        """(variable, how to compute it, attributes, how to read each operand) of every step."""
+        known = {self.anchor, *(step.var for step in self.steps)}
+        return [
+            (
+                step.var,
+                OPS[_name(step.value)],
+                attrs_to_dict(step.value.attrs),
+                [self._operand(arg, known) for arg in step.value.args],
+            )
+            for step in self.steps
+        ]
+
+    def _operand(self, arg: Any, known: set[Any]) -> Operand:
+        if arg in known:
+            return lambda values, tensors, position, column, lanes: values[arg]
         if not isinstance(arg.ty, relax.TensorType):
-            return arg
+            return lambda values, tensors, position, column, lanes: arg
+        if _is_scalar(arg.ty) and isinstance(arg, tvm.ir.GenericConst):
+            number = tirx.const(arg.value.numpy().item(), _dtype(arg.ty))
+            return lambda values, tensors, position, column, lanes: spread(number, lanes)
+        place = self.extras.index(arg)
         if _is_scalar(arg.ty):
-            if isinstance(arg, tvm.ir.GenericConst):
-                return spread(tirx.const(arg.value.numpy().item(), _dtype(arg.ty)), lanes)
-            return spread(load(tensors[self.extras.index(arg)], 0), lanes)
-        full = list(arg.ty.shape.values) and _same_shape(arg.ty, self.result.ty)
-        return load(tensors[self.extras.index(arg)], position if full else column, lanes)
+            return lambda values, tensors, position, column, lanes: spread(load(tensors[place], 0), lanes)
+        if list(arg.ty.shape.values) and _same_shape(arg.ty, self.result.ty):
+            return lambda values, tensors, position, column, lanes: load(tensors[place], position, lanes)
+        return lambda values, tensors, position, column, lanes: load(tensors[place], column, lanes)
 
 
 def epilogue_of(anchor: Any, bindings: Sequence[Any], readers: Mapping[Any, int], taken: set[Any]) -> Epilogue:

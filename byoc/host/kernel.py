@@ -21,16 +21,18 @@ class Tiled:
 
     Parameters
     ----------
-    description: what it computes: ops, types and attributes; kernels of one description are equally quick.
+    description: what it computes: ops, types and attributes; static kernels of one description are the same.
     result: type of its result.
     extents: what a blocking is chosen for; None where the columns are symbolic, which leaves no choice.
-    write: the kernel with a blocking, and its arguments.
+    write: the kernel with a blocking.
+    arguments: its arguments with a blocking, which says how constant weights lie.
     """
 
     description: str
     result: Any
     extents: Extents | None
-    write: Callable[[Blocking | None], tuple[Any, list[Any]]]
+    write: Callable[[Blocking | None], Any]
+    arguments: Callable[[Blocking | None], list[Any]]
 
     @property
     def static(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import relax
 
@@ -39,12 +38,7 @@ def matmul_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str) ->
         rows, batch, left_batch, right_batch = product(left[:-1]), [], [], []
     constant = isinstance(call.args[1], tvm.ir.GenericConst) and plain
 
-    def write(blocking: Blocking | None) -> tuple[Any, list[Any]]:
-        weight_shape: list[Any] = right
-        weight = call.args[1]
-        if constant and blocking is not None:
-            packed = pack_columns(weight.value.numpy().reshape(1, depth, columns), blocking)
-            weight, weight_shape = relax.const(np.ascontiguousarray(packed)), [len(packed)]
+    def write(blocking: Blocking | None) -> Any:
         problem = Contraction(
             units=product(batch),
             rows=rows,
@@ -58,11 +52,18 @@ def matmul_kernel(call: Any, epilogue: Epilogue, machine: Machine, name: str) ->
             packed=constant,
             blocking=blocking,
         )
-        shapes = [left, weight_shape, *(dims.of(e.ty) for e in epilogue.extras), result]
-        return kernel_of(problem, epilogue, shapes, machine, dtype, name), [call.args[0], weight, *epilogue.extras]
+        weight = [depth * columns] if constant else right
+        shapes = [left, weight, *(dims.of(e.ty) for e in epilogue.extras), result]
+        return kernel_of(problem, epilogue, shapes, machine, dtype, name)
+
+    def arguments(blocking: Blocking | None) -> list[Any]:
+        weight = call.args[1]
+        if constant and blocking is not None:
+            weight = relax.const(pack_columns(weight.value.numpy().reshape(1, depth, columns), blocking))
+        return [call.args[0], weight, *epilogue.extras]
 
     extents = Extents(rows, columns, depth, dtype) if isinstance(columns, int) else None
-    return Tiled(_describe(call, constant, epilogue), call.ty, extents, write)
+    return Tiled(_describe(call, constant, epilogue), call.ty, extents, write, arguments)
 
 
 def _describe(call: Any, constant: bool, epilogue: Epilogue) -> str:

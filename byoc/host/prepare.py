@@ -67,6 +67,7 @@ class _KernelBuilder:
         self.module, self.machine, self.choose = module, machine, choose
         self.builder = relax.BlockBuilder(module)
         self.absorbed: dict[str, tuple[str, ...]] = {}
+        self.written: dict[tuple[str, Blocking | None], Any] = {}
 
     def run(self) -> tvm.IRModule:
         for variable, function in self.module.functions_items():
@@ -139,9 +140,19 @@ class _KernelBuilder:
         blocking = None
         if tiled.extents is not None:
             blocking = self.choose(tiled) or choose_blocking(tiled.extents, self.machine)
-        function, args = tiled.write(blocking)
-        return [*bindings, relax.VarBinding(variable, self._call(function, kind, args, variable.ty))]
+        call = relax.call_tir(self._function(tiled, blocking, kind), tiled.arguments(blocking), out_ty=variable.ty)
+        return [*bindings, relax.VarBinding(variable, call)]
+
+    def _function(self, tiled: Tiled, blocking: Blocking | None, name: str) -> Any:
+        """Layers of one shape share a kernel."""
+        if not tiled.static:
+            return self._added(tiled.write(blocking), name)
+        if (tiled.description, blocking) not in self.written:
+            self.written[tiled.description, blocking] = self._added(tiled.write(blocking), name)
+        return self.written[tiled.description, blocking]
 
     def _call(self, function: Any, name: str, args: list[Any], ty: Any) -> Any:
-        handle = self.builder.add_func(wrap(function.without_attr("global_symbol")), name)
-        return relax.call_tir(handle, args, out_ty=ty)
+        return relax.call_tir(self._added(function, name), args, out_ty=ty)
+
+    def _added(self, function: Any, name: str) -> Any:
+        return self.builder.add_func(wrap(function.without_attr("global_symbol")), name)

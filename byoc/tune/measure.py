@@ -38,7 +38,7 @@ class Candidate:
 
 def build(tiled: Tiled, blocking: Blocking, target: Any) -> Candidate:
     """Compile a kernel of static shapes and give it random arguments."""
-    function, args = tiled.write(blocking)
+    function, args = tiled.write(blocking), tiled.arguments(blocking)
     module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
     with target:
         run = tvm.tirx.build(expand_vector_math(module), target=target)["kernel"]

@@ -41,9 +41,9 @@ class Dnnl(Codegen):
         call_overhead=1e-4,  # its threads and those of the runtime wait for one another: benchmarks/cost_policy.py
         op_overhead=3e-7,
         families={
-            "convolution 3x3": 4.4e11,
-            "convolution 1x1": 4.4e11,
-            "convolution": 4e11,
+            "convolution 3x3": 7e11,
+            "convolution 1x1": 4.6e11,
+            "convolution": 4.6e11,
             "depthwise": 1.2e11,
             "product": 4e11,
             "pooling": 4e10,
