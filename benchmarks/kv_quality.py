@@ -1,0 +1,135 @@
+"""What each format of the KV cache costs the trained models of the shared folder: perplexity and recall.
+
+    python -m benchmarks.kv_quality [--models byte-llama,needle-llama,stories260K] [--kv k8v8,k4v4] [--json FILE]
+
+byte-llama: perplexity per byte on the two texts' ends that it was not trained on, in windows of 512.  needle-llama:
+recall of values and perplexity at the answers, at all four lengths.  stories260K: perplexity per token, in pieces of
+whole paragraphs.  Float32 weights; every format is compiled for csource.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+import byoc
+from benchmarks.stories import StoryTokenizer, convert
+from byoc.llm import LanguageSession, Settings, language_model, parse_kv
+from tests.models import shared_folder
+
+FORMATS = (
+    "k16v16", "k8v8", "k8v8:symmetric", "k8v8:k.per-channel", "k8v4", "k4v8", "k4v4", "k4v4:mean", "k4v4:hadamard",
+    "k4v4:symmetric", "k4v4:k.per-channel", "k4v4:per-channel", "k4v4:per-block", "k8v2", "k4v2", "k4v2:hadamard",
+    "k2v4", "k2v2", "k2v2:mean", "k2v2:hadamard", "k2v2:k.per-channel",
+)  # fmt: skip
+REFERENCE = "k32v32"
+
+Text = tuple[np.ndarray, np.ndarray]  # token ids, and the positions of those that are scored
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Over all scored tokens: the perplexity, the share of them that the model ranks first, bytes of the caches."""
+
+    model: str
+    kv: str
+    perplexity: float
+    recall: float
+    cache_bytes: int
+
+
+def byte_texts(models: Path) -> list[Text]:
+    tail = (models / "text" / "wizard-of-oz.txt").read_bytes()[-20_000:]
+    tail += (models / "text" / "wikitext2-valid.txt").read_bytes()[-60_000:]
+    ids = np.frombuffer(tail, np.uint8).astype(np.int64)
+    return [(ids[i : i + 512], np.arange(1, 512)) for i in range(0, len(ids) - 511, 512)]
+
+
+def needle_texts(models: Path) -> list[Text]:
+    with np.load(models / "needle-llama" / "eval.npz") as file:
+        return [
+            (ids.astype(np.int64), np.flatnonzero(answer))
+            for n in (256, 512, 1024, 2048)
+            for ids, answer in zip(file[f"ids_{n}"], file[f"answer_{n}"], strict=True)
+        ]
+
+
+def story_texts(models: Path) -> list[Text]:
+    tokenizer = StoryTokenizer(models / "stories260K" / "tok512.bin")
+    text = (models / "text" / "tinystories-train-excerpt.dev.txt").read_text("utf-8")
+    pieces = [""]
+    for paragraph in text.split("\n\n"):  # nothing marks where a story ends
+        pieces[-1] += paragraph + "\n\n"
+        if len(pieces[-1]) > 700:
+            pieces.append("")
+    rows = [np.array(tokenizer.encode(piece.strip())[:512]) for piece in pieces[:-1]]
+    return [(ids, np.arange(1, len(ids))) for ids in rows]
+
+
+TEXTS = {"byte-llama": byte_texts, "needle-llama": needle_texts, "stories260K": story_texts}
+
+
+def measure(name: str, folder: Path, kv: str, texts: list[Text]) -> Quality:
+    """One format on one model."""
+    context = max(len(ids) for ids, _ in texts)
+    heads = json.loads((folder / "config.json").read_text())
+    group = heads["hidden_size"] // heads["num_attention_heads"]
+    spec = kv if group >= 32 else f"{kv}:g{group}"
+    settings = Settings(kv=parse_kv(spec, heads["num_hidden_layers"]), context=context)
+    session = LanguageSession(byoc.compile(language_model(folder, settings), ["csource"], use_cache=False).session())
+    nats, hits, count = 0.0, 0, 0
+    for ids, places in texts:
+        session.reset()
+        logits = session.score(ids[: places[-1]])[0][places - 1].astype(np.float64)
+        logits -= logits.max(-1, keepdims=True)
+        rows = np.arange(len(places))
+        nats -= float((logits[rows, ids[places]] - np.log(np.exp(logits).sum(-1))).sum())
+        hits += int((logits.argmax(-1) == ids[places]).sum())
+        count += len(places)
+    return Quality(name, spec, float(np.exp(nats / count)), hits / count, session.cache.nbytes)
+
+
+def model_folder(models: Path, name: str, scratch: Path) -> Path:
+    if name != "stories260K":
+        return models / name
+    return convert(models / name / "stories260K.bin", scratch / name)
+
+
+def rows(models: Path, names: list[str], formats: list[str]) -> Iterator[tuple[Quality, Quality]]:
+    """(reference, format) for each model and format."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            folder, texts = model_folder(models, name, Path(scratch)), TEXTS[name](models)
+            reference = measure(name, folder, REFERENCE, texts)
+            yield reference, reference
+            for kv in formats:
+                yield reference, measure(name, folder, kv, texts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=",".join(TEXTS))
+    parser.add_argument("--kv", default=",".join(FORMATS))
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    folder = shared_folder()
+    if folder is None:
+        parser.error("no folder of shared models; set BYOC_SHARED")
+    found = []
+    print("| model | kv | cache / k16v16 | perplexity | change | recall |\n|---|---|---|---|---|---|")
+    for reference, q in rows(folder / "models", chosen.models.split(","), chosen.kv.split(",")):
+        found.append(asdict(q))
+        share, change = 2 * q.cache_bytes / reference.cache_bytes, q.perplexity / reference.perplexity - 1
+        print(f"| {q.model} | {q.kv} | {share:.4f} | {q.perplexity:.4f} | {change:+.2%} | {q.recall:.4f} |", flush=True)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
