@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -112,6 +113,12 @@ class Manifest:
 
     def entry(self, name: str) -> EntryFunction | None:
         return next((entry for entry in self.entry_functions if entry.name == name), None)
+
+    @property
+    def state_digest(self) -> str:
+        """What a state was made for: the model, and the codegens, each of which may lay a state out in its own way."""
+        parts = [self.model_digest, *sorted(f"{c.name} {c.version}" for c in self.codegens)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def to_json(self) -> str:
         """JSON text; equal manifests give equal text."""

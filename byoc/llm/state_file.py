@@ -57,7 +57,7 @@ def _require_model(path: Path, file: zipfile.ZipFile, model: str) -> None:
     found = _digest(_content(file, info)) if info.file_size < 4096 else ""
     if found != model:
         raise ArtifactError(
-            f"{path} holds the state of another model",
+            f"{path} holds the state of another model, or of other codegens",
             f"it was saved for {found[:12] or 'none'}, this is {model[:12]}",
             "restore it with the artifact that it was saved from",
         )

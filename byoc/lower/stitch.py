@@ -191,7 +191,8 @@ def _function(partition: PartitionFunction, source: Source, bodies: list[tuple[M
     count = inputs + shape_args + outputs + has_workspace
     lines = [_PROLOGUE.format(symbol=partition.symbol, count=count).rstrip("\n")]
     lines += [f"  const int64_t {name} = {text}; (void){name};" for name, text in symbol_sources(partition)]
-    updated = {id(storage_of(v)) for m in partition.matches for v in m.outs if storage_of(v) is not v}
+    results = [v for m in partition.matches for node in m.nodes for v in node.outputs]
+    updated = {id(storage_of(v)) for v in results if storage_of(v) is not v}
     for i, value in enumerate(partition.inputs):
         kind = f"{'' if id(value) in updated else 'const '}{c_type(value.dtype)}"
         lines.append(f"  {kind} *{value} = ({kind} *)byoc_data(args + {i});")

@@ -106,7 +106,7 @@ class Session:
 
     def new_state(self) -> State:
         """A fresh state, all zero, for runs that shall not touch the session's own."""
-        return State(self.manifest.states, self.manifest.model_digest)
+        return State(self.manifest.states, self.manifest.state_digest)
 
     def run(
         self, inputs: Mapping[str, Any], *, entry: str | None = None, state: State | None = None
@@ -128,7 +128,7 @@ class Session:
         if not call.entry.states:
             return self._run(call, given)
         state = self.state if state is None else state
-        require_state_of(state, self.manifest.model_digest, self.manifest.states)
+        require_state_of(state, self.manifest.state_digest, self.manifest.states)
         with state.lock:
             return self._run(call, [*given, *state.tensors(call.states)])
 

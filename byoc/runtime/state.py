@@ -28,7 +28,7 @@ class State:
     Attributes
     ----------
     arrays: the tensors by name; writing into them changes the state.
-    model: the digest of the model that the state belongs to.
+    model: the digest of the model and the codegens that the state belongs to.
     """
 
     def __init__(self, specs: Sequence[TensorSpec], model: str) -> None:

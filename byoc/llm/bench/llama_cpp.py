@@ -17,7 +17,7 @@ class LlamaCpp:
 
     def __init__(self, spec: EngineSpec) -> None:
         self.c = bindings()
-        self.c.llama_log_set(_SILENCE(_silent), ctypes.c_void_p())
+        self.c.llama_log_set(_SILENT, ctypes.c_void_p())
         self.c.llama_backend_init()
         wanted = self.c.llama_model_default_params()
         wanted.n_gpu_layers = 0
@@ -88,7 +88,6 @@ def bindings() -> Any:
     return llama_cpp
 
 
-_SILENCE = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-
-
-def _silent(level: int, text: bytes, data: Any) -> None: ...
+@ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+def _SILENT(level: int, text: bytes, data: Any) -> None:  # noqa: N802 - an object that C keeps, not a function
+    """Say nothing."""
