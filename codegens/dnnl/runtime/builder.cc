@@ -166,7 +166,7 @@ void Builder::AddCopy(const Value& from, const Value& to, const Op* op) {
   epilogue.attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::reorder::primitive_desc descriptor(engine_, from.desc, engine_, to.desc, epilogue.attributes);
   std::string label = op ? op->kind + " " + op->name : "reorder";
-  Step step{dnnl::primitive(descriptor.get()), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, label, op != nullptr};
+  Step step{dnnl::primitive(descriptor.get()), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, label, op ? current_ : -1};
   step.arguments.insert(step.arguments.end(), epilogue.operands.begin(), epilogue.operands.end());
   memory::desc scratchpad = descriptor.scratchpad_desc();
   if (scratchpad.get_size() > 0) step.arguments.push_back({DNNL_ARG_SCRATCHPAD, New(scratchpad)});
@@ -174,7 +174,7 @@ void Builder::AddCopy(const Value& from, const Value& to, const Op* op) {
 }
 
 void Builder::AddFill(const Value& value, int byte) {
-  schedule_.steps.push_back({{}, {{DNNL_ARG_DST, value}}, "fill", false, nullptr, byte});
+  schedule_.steps.push_back({{}, {{DNNL_ARG_DST, value}}, "fill", -1, nullptr, byte});
 }
 
 /* Whether nothing needs the buffer's content any more once the current op has added to it. */
@@ -281,7 +281,7 @@ bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make, co
   Descriptor descriptor = Preferred(op, any, epilogue, make);
   if (!descriptor) return false;
   Value result = Result(epilogue, make, &descriptor);
-  Step step{dnnl::primitive(descriptor.get()), {}, op.kind + " " + op.name + " " + descriptor.impl_info_str(), true};
+  Step step{dnnl::primitive(descriptor.get()), {}, op.kind + " " + op.name + " " + descriptor.impl_info_str(), current_};
   Arguments all = operands;
   all.insert(all.end(), epilogue.operands.begin(), epilogue.operands.end());
   for (const auto& [argument, value] : all) {
@@ -299,7 +299,7 @@ bool Builder::Emit(const Op& op, const Arguments& operands, const Make& make, co
 
 void Builder::EmitKernel(const Op& op, const Arguments& operands, const Value& result,
                          std::shared_ptr<const Kernel> kernel, const std::string& name) {
-  Step step{{}, operands, op.kind + " " + op.name + " " + name, true, std::move(kernel)};
+  Step step{{}, operands, op.kind + " " + op.name + " " + name, current_, std::move(kernel)};
   step.arguments.push_back({DNNL_ARG_DST, result});
   schedule_.steps.push_back(std::move(step));
   values_[op.outputs[0]] = result;

@@ -19,8 +19,9 @@ const char *byoc_dnnl_create(const char *program, const void *const *constants, 
 const char *byoc_dnnl_run(ByocDnnlPartition *partition, const int64_t *extents, void *const *inputs,
                           void *const *outputs);
 
-/* Seconds that the primitives of the schedule used last take when each is run alone, the best of `repeats` times, without
- * the reorders between them; 0 before there is a schedule. */
+/* Seconds under which no order of primitives brings the schedule used last: for each op the quickest primitive, oneDNN's or
+ * our own, at its best in `repeats` passes over all of them, without the reorders between them; weights are as cold as a run
+ * finds them.  0 before there is a schedule. */
 const char *byoc_dnnl_floor(ByocDnnlPartition *partition, int64_t repeats, double *seconds);
 
 void byoc_dnnl_destroy(ByocDnnlPartition *partition);

@@ -49,7 +49,7 @@ struct Step {
   dnnl::primitive primitive;
   Arguments arguments;
   std::string label;
-  bool is_op = false;  // else it moves elements between two ops
+  int op = -1;  // of the program; -1 where it moves elements between two ops
   std::shared_ptr<const Kernel> kernel = nullptr;
   int filler = 0;
 };
