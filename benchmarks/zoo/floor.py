@@ -1,8 +1,8 @@
 """The floor: how long the bare primitives of an artifact's partitions take, each timed by itself in the same process.
 
 A runtime module gives it through a function of its own beside each partition's symbol:
-``<symbol>_floor(repeats: int) -> float``, seconds: the sum over the partition's ops of the quickest primitive for each, at
-its best in ``repeats`` passes over them.  It is called after the first run.
+``<symbol>_floor(repeats: int) -> float``, seconds: the sum over the partition's ops of the quickest primitive for
+each, at its best in ``repeats`` passes over them.  It is called after the first run.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from byoc.cli.language import LANGUAGE_FLAGS, LanguageFlags
+from byoc.cli.precision import with_precision
 from byoc.errors import OptionError, RequirementError, ShapeError, UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class PlanRequest:
     options: dict[str, dict[str, str]]
     plan_file: Path | None
     costs_file: Path | None = None
+    precision: str | None = None
     language: LanguageFlags = field(default_factory=LanguageFlags)
 
     def require_none(self, source: Path) -> None:
@@ -65,7 +67,7 @@ class PlanRequest:
             "max_partitions": self.max_partitions,
             "min_saving": self.min_saving,
             "shapes": self.shapes or None,
-            "options": self.options,
+            "options": with_precision(self.options, self.targets, self.precision),
             "costs": read_costs(self.costs_file) if self.costs_file is not None else None,
         }
 
@@ -79,6 +81,7 @@ class PlanRequest:
             "--max-partitions": self.max_partitions is not None,
             "--min-saving": self.min_saving,
             "--option": self.options,
+            "--precision": self.precision,
             "--costs": self.costs_file,
         }
         clashing = [flag for flag, given in flags.items() if given]
@@ -228,6 +231,11 @@ _FLAGS = [
     click.option("--shape", "shapes", multiple=True, metavar="X=1,?", help="Shape of an input; ? is any (repeatable)."),
     click.option("--option", "options", multiple=True, metavar="A.KEY=VAL", help="Option of a codegen (repeatable)."),
     click.option(
+        "--precision",
+        metavar="TYPE",
+        help="Type that float32 tensors are kept and multiplied in, such as bf16.  [default: each codegen's own]",
+    ),
+    click.option(
         "--plan",
         "plan_file",
         type=click.Path(path_type=Path),
@@ -260,6 +268,7 @@ def planning_flags(function: Callable[..., Any]) -> Callable[..., Any]:
         min_saving: float,
         plan_file: Path | None,
         costs_file: Path | None,
+        precision: str | None,
         **others: Any,
     ) -> Any:
         request = PlanRequest(
@@ -273,6 +282,7 @@ def planning_flags(function: Callable[..., Any]) -> Callable[..., Any]:
             parse_options(options),
             plan_file,
             costs_file,
+            precision,
             LanguageFlags(**{f.name: others.pop(f.name) for f in fields(LanguageFlags)}),
         )
         return function(request=request, **others)
