@@ -21,13 +21,20 @@ __all__ = ["ByocBackend", "ByocBackendRep", "is_compatible", "prepare", "run_mod
 
 
 class ByocBackendRep(BackendRep):
-    """A model compiled and loaded."""
+    """A model compiled and loaded.
 
-    def __init__(self, session: Session) -> None:
+    ``sequences``: names of the model's outputs that are sequences, whose elements the session returns one by one.
+    """
+
+    def __init__(self, session: Session, sequences: Sequence[str] = ()) -> None:
         self.session = session
         (entry,) = session.entry_functions
         self._inputs = [spec.name for spec in entry.inputs]
-        self._outputs = [spec.name for spec in entry.outputs]
+        self._outputs: dict[str, list[str]] = {}
+        self._sequences = set(sequences)
+        for spec in entry.outputs:
+            whole = spec.name.rpartition("[")[0]
+            self._outputs.setdefault(whole if whole in self._sequences else spec.name, []).append(spec.name)
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Outputs, in order and by name, of one run.
@@ -38,7 +45,11 @@ class ByocBackendRep(BackendRep):
             inputs = [inputs]
         given = inputs if isinstance(inputs, dict) else dict(zip(self._inputs, inputs, strict=True))
         results = self.session.run(given)
-        outputs: tuple[Any, ...] = namedtupledict("Outputs", self._outputs)(*(results[n] for n in self._outputs))
+        values = [
+            [results[part] for part in parts] if name in self._sequences else results[name]
+            for name, parts in self._outputs.items()
+        ]
+        outputs: tuple[Any, ...] = namedtupledict("Outputs", list(self._outputs))(*values)
         return outputs
 
 
@@ -57,7 +68,9 @@ class ByocBackend(Backend):
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> ByocBackendRep:
         """Compile and load; raises what :func:`byoc.compile` raises."""
-        return ByocBackendRep(byoc.compile(model, **kwargs).session())
+        kinds = {value.name: value.type.WhichOneof("value") for value in model.graph.output}
+        sequences = [name for name, kind in kinds.items() if kind != "tensor_type"]
+        return ByocBackendRep(byoc.compile(model, **kwargs).session(), sequences)
 
     @classmethod
     def run_node(

@@ -30,7 +30,8 @@ class ImportedModel:
     """A model as Relax.
 
     ``module`` has one entry function, ``main``: parameters in the order of ``inputs``, one result or a tuple in the
-    order of ``outputs``.  ``inputs`` and ``outputs`` carry the ONNX names.  ``digest``: SHA-256 of graph and weights.
+    order of ``outputs``.  ``inputs`` and ``outputs`` carry the ONNX names; a sequence that the model returns is as many
+    outputs as it has elements, called ``name[0]``, ``name[1]``...  ``digest``: SHA-256 of graph and weights.
     """
 
     module: tvm.IRModule
@@ -69,13 +70,14 @@ def import_model(source: ModelSource, *, shapes: ShapeRequest | None = None) -> 
         extents = Extents()
         signature = Signature(graph, frozen, shapes, extents, equal)
         try:
-            module = GraphBuilder(reader, functions, extents).build(graph, signature.variables, opsets)
+            builder = GraphBuilder(reader, functions, extents)
+            module = builder.build(graph, signature.variables, opsets)
             break
         except UnequalSymbolsError as found:  # start again with one symbol less
             equal[found.name] = found.other
     module = inherit_origins(module)
     relax.analysis.well_formed(module)
-    outputs = _output_specs(module, [value.name for value in graph.output])
+    outputs = _output_specs(module, builder.output_names)
     return ImportedModel(module, signature.specs, outputs, model_digest(model.proto, reader), model.name)
 
 

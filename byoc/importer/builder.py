@@ -68,6 +68,7 @@ class GraphBuilder:
         self.block_builder = relax.BlockBuilder()
         self.bindings: list[relax.Binding] = []
         self.depth = 0  # of function calls
+        self.output_names: list[str] = []  # of what ``main`` returns
         self.unrolled = 0  # nodes converted in bodies of loops
         self._symbols = 0
         self._casts: set[relax.Var] = set()
@@ -89,13 +90,29 @@ class GraphBuilder:
             except BaseException:
                 block_builder._end_block()  # else TVM warns of an unfinished block
                 raise
-            outputs = self.collect([self.find(scope, value.name) for value in graph.output])
+            named = self._outputs({value.name: self.find(scope, value.name) for value in graph.output})
+            self.output_names = list(named)
+            outputs = self.collect(list(named.values()))
             self.flush(Node(onnx.NodeProto(op_type="Output"), graph.output[0].name))
             block_builder._func._blocks = [relax.BindingBlock(self.bindings)] if self.bindings else []
             block_builder.emit_func_output(outputs)
         module = block_builder.get()
         module["main"] = module["main"].with_attr("num_input", len(variables))
         return to_dataflow(module, self._casts)
+
+    def _outputs(self, values: Mapping[str, Value | None]) -> dict[str, Value]:
+        """The tensors to return by name; the elements of a sequence ``y`` are called ``y[0]``, ``y[1]``..."""
+        named: dict[str, Value] = {}
+        for name, value in values.items():
+            if isinstance(value, ValueList):
+                named.update(self._outputs({f"{name}[{i}]": element for i, element in enumerate(value.elements)}))
+            elif value is not None:
+                named[name] = value
+        if not named:
+            raise UnsupportedModelError(
+                "the model returns no tensor", "its outputs are sequences without elements", "return something else."
+            )
+        return named
 
     def define_initializers(self, graph: onnx.GraphProto, scope: Scope) -> None:
         for tensor in graph.initializer:

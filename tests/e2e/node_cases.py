@@ -83,7 +83,7 @@ _DECIDING = {
     "QLinearConv": (1, 2, 3, 4, 5, 6, 7), "Col2Im": (1, 2), "DFT": (1, 2), "STFT": (1, 3), "HannWindow": (0,),
     "HammingWindow": (0,), "BlackmanWindow": (0,), "MelWeightMatrix": (0, 1, 2, 3, 4), "Loop": (0, 1),
     "SequenceAt": (1,), "ConvInteger": (2, 3), "MatMulInteger": (2, 3), "ReverseSequence": (1,),
-    "BatchNormalization": (1, 2, 3, 4),
+    "BatchNormalization": (1, 2, 3, 4), "If": (0,), "SequenceInsert": (2,), "SequenceErase": (1,),
 }  # fmt: skip
 
 

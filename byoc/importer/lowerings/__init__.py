@@ -4,9 +4,11 @@ from byoc.importer.lowerings import (
     activation,
     bits,
     block_quantised,
+    classical,
     constant,
     contrib_attention,
     convolution,
+    deformable,
     elementwise,
     fold_shapes,
     image,
@@ -26,15 +28,18 @@ from byoc.importer.lowerings import (
     signal,
     slice,
     stock_converters,
+    trees,
 )
 
 __all__ = [
     "activation",
     "bits",
     "block_quantised",
+    "classical",
     "constant",
     "contrib_attention",
     "convolution",
+    "deformable",
     "elementwise",
     "fold_shapes",
     "image",
@@ -54,4 +59,5 @@ __all__ = [
     "signal",
     "slice",
     "stock_converters",
+    "trees",
 ]
