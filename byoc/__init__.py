@@ -40,6 +40,8 @@ _HOMES = {
     "CSource": "byoc.codegen",
     "RuntimeModule": "byoc.codegen",
     "PyFunc": "byoc.codegen",
+    # teaching the importer an operator
+    "register_lowering": "byoc.importer.table",
     # KV caches of language models
     "CacheLayout": "byoc.llm.kv_layout",
     "FixedScale": "byoc.llm.kv_spec",

@@ -9,6 +9,7 @@ from pathlib import Path
 import byoc
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
 from byoc.host.pipeline import host_target
+from byoc.importer.table import digest_of_users_lowerings
 from byoc.lower.compile_c import compiler_version, cpu_features, find_compiler
 from byoc.partitioner.plan import Plan
 from byoc.partitioner.target import Target
@@ -16,14 +17,15 @@ from byoc.tune import Tuning
 
 
 def cache_parts(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, tuning: Tuning | None) -> list[str]:
-    """Model, plan, codegens, CPU, choices for the host's kernels, and the versions of all that compiles."""
+    """Model, plan, codegens, CPU, choices for the host's kernels, users' lowerings, versions of all that compiles."""
     sources = [f"{t.name} {source_digest(t)} {' '.join(t.codegen.requires())}" for t in targets]
     cpu = str(host_target(mcpu).attrs.get("mcpu", mcpu)) + " ".join(cpu_features(mcpu))
     own = _folder_digest(Path(byoc.__file__).parent)
     versions = [byoc.__version__, own, TVM_VERSION, TVM_FFI_VERSION, compiler_version(find_compiler())]
     tokenizer = hashlib.sha256(plan.model.tokenizer).hexdigest()
     choices = tuning.digest() if tuning is not None else ""
-    return [plan.model_digest, tokenizer, plan.to_json(), *sources, on_fail, cpu, choices, *versions]
+    lowerings = digest_of_users_lowerings() or ""
+    return [plan.model_digest, tokenizer, plan.to_json(), *sources, on_fail, cpu, choices, lowerings, *versions]
 
 
 def source_digest(target: Target) -> str:

@@ -32,6 +32,7 @@ from byoc.errors import PlanError, UsageError
 from byoc.host.kernels import noting_kernels
 from byoc.host.pipeline import compile_host, host_target
 from byoc.host.prepare import prepare_host
+from byoc.importer.table import digest_of_users_lowerings
 from byoc.link import check_symbols, link, work_folder
 from byoc.lower.compile_c import CCompiler, cpu_features
 from byoc.lower.emit import ON_FAIL, Compiled, Lowered, lower
@@ -149,7 +150,7 @@ def compile(
     on_fail: what happens when a codegen refuses a partition: ``"split"``, ``"host"`` or ``"abort"``.
     mcpu: CPU to compile for, as GCC and LLVM spell it; by default this machine's.
     cache_dir: folder of the compile cache; by default ``$BYOC_CACHE_DIR`` or ``~/.cache/byoc``.
-    use_cache: whether to look in the cache and to add to it; codegens that no file defines never do.
+    use_cache: whether to look in the cache and to add to it; codegens and lowerings that no file defines never do.
     tune: trials for each distinct convolution and matrix product on the host, added to `tune_db`; see `docs/tune.md`.
     tune_db: file with the trials to choose the host's kernels by; needed with `tune`, which makes it if need be.
 
@@ -172,7 +173,7 @@ def compile(
     report = progress or (lambda *_: None)
     with ExitStack() as stack:
         tuning = _tuning(stack, tune, tune_db, cpu)
-        if not use_cache or not all(source_digest(t) for t in found):
+        if not use_cache or digest_of_users_lowerings() is None or not all(source_digest(t) for t in found):
             return _build(plan, found, on_fail, cpu, tuning, report)
         cache = Cache(cache_dir)
         if not tune:

@@ -65,7 +65,7 @@ def _source_file(cls: type) -> Path:
 
 
 def load_plugin(path: str | Path) -> None:
-    """Run a Python file that registers codegens.
+    """Run a Python file that registers codegens or lowerings.
 
     Raises :class:`PluginLoadError` when the file is missing, raises, or registers nothing.
     """
@@ -87,12 +87,20 @@ def load_plugin(path: str | Path) -> None:
         raise PluginLoadError(
             f"plugin {path} cannot be loaded: {type(error).__name__}: {error}", f"raised at {guilty_line(error)}"
         ) from error
-    if all(before.get(n) is c for n, c in _registered.items()) and not any(
-        c.origin == str(file) for c in _registered.values()
+    if (
+        all(before.get(n) is c for n, c in _registered.items())
+        and not any(c.origin == str(file) for c in _registered.values())
+        and not _has_lowerings(module_name)
     ):
         raise PluginLoadError(
             f"plugin {path} registers no codegen", "", 'decorate a class with @register_codegen("name")'
         )
+
+
+def _has_lowerings(module: str) -> bool:
+    from byoc.importer.table import has_lowerings_of
+
+    return has_lowerings_of(module)
 
 
 def installed_targets() -> dict[str, importlib.metadata.EntryPoint]:

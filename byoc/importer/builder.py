@@ -19,7 +19,7 @@ from byoc.importer.node_view import NodeView, is_scalar_expr
 from byoc.importer.origin import Origin, stamp
 from byoc.importer.standard import check_node
 from byoc.importer.structure import Node, live_nodes
-from byoc.importer.table import find_lowering
+from byoc.importer.table import find_lowering, is_users
 from byoc.importer.tensors import TensorReader
 from byoc.importer.unroll import lower_loop, lower_scan
 from byoc.importer.values import Dim, Extents, Known, Nothing, Symbolic, UnequalSymbolsError, Value, ValueList
@@ -157,24 +157,29 @@ class GraphBuilder:
         attributes = {attribute.name: attribute for attribute in node.proto.attribute}
         used = [bool(name) for name in node.proto.output]
         view = NodeView(self, node, inputs, used, version, attributes)
-        check_node(view)
+        key = (node.domain, node.proto.op_type, node.proto.overload)
+        if is_users(node.domain, node.proto.op_type, version):
+            return self._by_table(view)
         if node.domain == "" and node.proto.op_type in _CONTROL:
             return _CONTROL[node.proto.op_type](self, view, scope)
-        key = (node.domain, node.proto.op_type, node.proto.overload)
         if key in self.functions:
             return lower_function(self, view, self.functions[key], scope.opsets, own_nodes=True)
         folded = fold(view)
         if folded is not None:
             return folded
-        lower = find_lowering(node.domain, node.proto.op_type, version)
-        if lower is not None:
-            results = lower(view)
-            view.check_all_read()
-            return results
+        if find_lowering(node.domain, node.proto.op_type, version) is not None:
+            return self._by_table(view)
         function = function_of(view)
         if function is None:
             view.refuse("the importer does not know this operator")
         return lower_function(self, view, function, scope.opsets, own_nodes=False)
+
+    def _by_table(self, view: NodeView) -> Value | Sequence[Value | None]:
+        lower = find_lowering(view.node.domain, view.node.proto.op_type, view.version)
+        assert lower is not None
+        results = lower(view)
+        view.check_all_read()
+        return results
 
     def _bind_results(self, node: Node, results: Value | Sequence[Value | None], scope: Scope) -> None:
         outputs = [name for name in node.proto.output]

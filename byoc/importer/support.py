@@ -8,7 +8,7 @@ import onnx
 
 from byoc.errors import UnsupportedModelError
 from byoc.importer.structure import Node, subgraphs
-from byoc.importer.table import find_lowering, reason_to_refuse
+from byoc.importer.table import find_lowering, is_users, reason_to_refuse
 
 Functions = Mapping[tuple[str, str, str], onnx.FunctionProto]
 
@@ -43,7 +43,7 @@ def _unsupported(
                 for i, child in enumerate(graph.node)
             ]
             yield from _unsupported(inner, opsets, functions, inside)
-        if key in functions:
+        if key in functions and not is_users(node.domain, node.proto.op_type, opsets.get(node.domain, 1)):
             if key not in inside:
                 function = functions[key]
                 body = [

@@ -29,7 +29,9 @@ def _deformable_convolution(view: NodeView) -> Value:
     rows, columns = (int(d) for d in view.shape(2)[2:])
     groups, parts, taps = view.attribute("group", 1), view.attribute("offset_group", 1), int(np.prod(kernel))
     if view.shape(2)[1] != parts * taps * 2 or channels % parts or channels != width * groups:
-        view.refuse(f"its offsets {view.shape(2)} do not fit a kernel {kernel} in {parts} groups of {channels} channels")
+        view.refuse(
+            f"its offsets {view.shape(2)} do not fit a kernel {kernel} in {parts} groups of {channels} channels"
+        )
     places = _places(view, Window(view, kernel), [batch, parts, taps, rows, columns])
     samples = _samples(view, places, [batch, parts, channels // parts, taps * rows * columns])
     if view.has(4):
@@ -84,8 +86,10 @@ def _samples(view: NodeView, places: list[relax.Expr], shape: list[int]) -> rela
             weight = share if weight is None else view.emit(op.multiply(weight, share))
             whole = op.astype(op.minimum(op.maximum(at, relax.const(0.0, dtype)), last), "int64")
             whole = view.emit(whole)
-            index = whole if index is None else view.emit(
-                op.add(op.multiply(index, relax.const(extents[1], "int64")), whole)
+            index = (
+                whole
+                if index is None
+                else view.emit(op.add(op.multiply(index, relax.const(extents[1], "int64")), whole))
             )
         index = view.emit(op.broadcast_to(index, shape_expr([batch, parts, channels, count])))
         term = view.emit(op.multiply(view.emit(op.gather_elements(image, index, 3)), weight))

@@ -70,9 +70,7 @@ def evaluate(view: NodeView, forest: Forest, aggregate: str) -> relax.Expr:
         padding = op.zeros(shape_expr([rows, leaves]), "bool")
         decided = view.emit(op.concat([decided, view.emit(padding)], 1))
         stay = np.arange(nodes, nodes + leaves)
-        yes, no = (
-            constant(np.concatenate([t, stay]).astype(np.int64)) for t in (forest.when_true, forest.when_false)
-        )
+        yes, no = (constant(np.concatenate([t, stay]).astype(np.int64)) for t in (forest.when_true, forest.when_false))
         for _ in range(forest.depth()):
             here = view.emit(op.gather_elements(decided, places, 1))
             there = [view.emit(op.take(table, places, 0, mode="wrap")) for table in (yes, no)]
@@ -157,9 +155,7 @@ def _members(modes: Sequence[str], values: np.ndarray | None) -> list[list[float
     return [next(remaining, []) if mode == "BRANCH_MEMBER" else [] for mode in modes]
 
 
-def _tables(
-    weights: Sequence[float], at: Sequence[Sequence[int]], width: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _tables(weights: Sequence[float], at: Sequence[Sequence[int]], width: int) -> tuple[np.ndarray, np.ndarray]:
     leaves, targets = at
     table = np.zeros((max(leaves, default=-1) + 1, width))
     np.add.at(table, (np.array(leaves, int), np.array(targets, int)), np.asarray(weights, float))
