@@ -36,11 +36,10 @@ GOOD = (PASSES, CONSTANTS)
 Row = dict[str, Any]
 
 
-def examine(case: Case, targets: Sequence[str], runtime: bool | None = None) -> Row:
-    """One row: what ONNX Runtime (unless ``runtime`` says it) and byoc make of the test."""
+def examine(case: Case, targets: Sequence[str], runtime: bool) -> Row:
+    """One row: what byoc makes of the test, beside whether ONNX Runtime passes it."""
     operators = sorted({f"{n.domain}:{n.op_type}".lstrip(":") for n in case.model.graph.node})
-    row = {"name": case.name, "operators": operators}
-    row["onnxruntime"] = _in_onnxruntime(case) if runtime is None else runtime
+    row: Row = {"name": case.name, "operators": operators, "onnxruntime": runtime}
     try:
         row["byoc"], row["detail"] = _in_byoc(case, targets)
     except byoc.ByocError as error:
@@ -96,6 +95,7 @@ class Worker:
     process: Any
     case: Case | None = None
     deadline: float = 0.0
+    runtime: bool = False  # whether ONNX Runtime passes the case, once that is known
 
     def give(self, place: int, case: Case) -> None:
         self.pipe.send(place)
@@ -109,7 +109,8 @@ class Worker:
         self.process.join()
         detail = f"no result in {SECONDS} s" if hangs else f"exit code {self.process.exitcode}"
         assert self.case is not None
-        return {"name": self.case.name, "operators": [], "byoc": HANGS if hangs else CRASHES, "detail": detail}
+        row = {"name": self.case.name, "operators": [], "onnxruntime": self.runtime}
+        return {**row, "byoc": HANGS if hangs else CRASHES, "detail": detail}
 
 
 def run(
@@ -137,6 +138,10 @@ def run(
                 row = worker.pipe.recv() if worker.pipe in ready else None
             except (EOFError, ConnectionResetError):
                 row = None
+            if isinstance(row, bool):
+                worker.runtime = row
+                busy.append(worker)
+                continue
             if row is None:
                 row = worker.lost()
                 worker = _start(chosen, targets, known) if waiting else worker
@@ -174,7 +179,11 @@ def _work(
             place = pipe.recv()
         except EOFError:
             os._exit(0)
-        pipe.send(examine(chosen[place], targets, known[place]))
+        runtime = known[place]
+        if runtime is None:
+            runtime = _in_onnxruntime(chosen[place])
+        pipe.send(runtime)
+        pipe.send(examine(chosen[place], targets, runtime))
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -211,7 +220,6 @@ def main() -> None:
     runtime = {name: row["onnxruntime"] for name, row in known.items() if "onnxruntime" in row}
     fresh = []
     for row in run(chosen, [t for t in arguments.targets.split(",") if t], arguments.jobs, runtime):
-        row.setdefault("onnxruntime", runtime.get(row["name"], False))
         fresh.append(row)
         known[row["name"]] = row
         if row["byoc"] not in GOOD and (row["onnxruntime"] or row["byoc"] != REFUSED):

@@ -44,7 +44,11 @@ def _construct(view: NodeView) -> Value:
 @lowers("SequenceInsert")
 def _insert(view: NodeView) -> Value:
     elements = _elements(view)
-    place = _place(view, 2, len(elements) + 1, len(elements))
+    count = len(elements)
+    place = int(view.require_known(2, '"position"').reshape(-1)[0]) if view.has(2) else count
+    if not -count <= place <= count:
+        view.refuse(f"its position {place} is outside a sequence of {count}")
+    place = place + count if place < 0 else place
     return ValueList((*elements[:place], view.value(1), *elements[place:]))
 
 

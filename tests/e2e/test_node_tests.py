@@ -1,0 +1,73 @@
+"""The tests that come with the ``onnx`` package: a choice of them always, all of them as a slow test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.node_cases import Case, cases
+from tests.e2e.node_tests import CONSTANTS, GOOD, PASSES, REFUSED, Row, run
+
+# One of each kind that TVM's own importer gets wrong or refuses, and of those that byoc once got wrong.
+CHOICE = """
+    affine_grid_2d averagepool_2d_ceil_last_window_starts_on_pad basic_deform_conv_with_padding
+    batchnorm_example_training_mode bitcast_2d_float32_to_int32
+    center_crop_pad_crop_and_pad_expanded col2im_strides det_nd dropout_default_mask gru_seq_length
+    hannwindow_expanded if layer_normalization_4d_axis1 linear_attention_gated loop11
+    lstm_with_peepholes maxpool_with_argmax_2d_precomputed_strides
+    mish nonmaxsuppression_iou_threshold_boundary qlinearmatmul_2D_uint8_float32 range_float_type_positive_delta
+    reduce_max_empty_set reshape_zero_and_negative_dim resize_downsample_scales_cubic_antialias
+    resize_tf_crop_and_resize_axes_3_2 resize_upsample_sizes_nearest_not_larger reversesequence_time
+    scan9_multi_state shape_start_1_end_2 simple_rnn_bidirectional split_to_sequence_1
+    tfidfvectorizer_tf_uniandbigrams_skip5 ai_onnx_ml_tree_ensemble_set_membership
+""".split()
+
+# Operators on strings, and inputs that are sequences: refused in one sentence.
+REFUSALS = {
+    "string_concat": "strings",
+    "equal_string": "tensors of type string",
+    "regex_full_match_basic": "strings",
+    "sequence_insert_at_back": "is a sequence",
+    "image_decoder_decode_png_rgb": "image files",
+}
+
+
+def rows_of(chosen: list[Case]) -> Iterator[Row]:
+    """Without ONNX Runtime, whose result the tests state already."""
+    return run(chosen, [], 2, {case.name: True for case in chosen})
+
+
+def test_a_choice_of_the_node_tests_passes_and_what_cannot_is_refused_in_one_sentence() -> None:
+    names = [*CHOICE, *REFUSALS]
+    chosen = cases(f"^test_({'|'.join(map(re.escape, names))})$")
+    assert {case.name.removeprefix("test_") for case in chosen} == set(names)
+    surprises = []
+    for row in rows_of(chosen):
+        name = row["name"].removeprefix("test_")
+        known = REFUSALS.get(name)
+        as_known = row["byoc"] in GOOD if known is None else row["byoc"] == REFUSED and known in row["detail"]
+        if not as_known:
+            surprises.append(f"{row['byoc']}: {name}: {row['detail']}")
+    assert not surprises, "\n".join(surprises)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("targets", [[], ["csource"]])
+def test_nearly_all_node_tests_that_onnx_runtime_passes_pass_and_no_other_goes_wrong(targets: list[str]) -> None:
+    rows = list(run(cases(), targets, 2))
+    unsound = [f"{row['byoc']}: {row['name']}: {row['detail']}" for row in rows if row["byoc"] not in (*GOOD, REFUSED)]
+    assert not unsound, "\n".join(unsound)
+    measure = [row for row in rows if row.get("onnxruntime")]
+    assert len(measure) > 1_500
+    passed = sum(row["byoc"] in (PASSES, CONSTANTS) for row in measure)
+    assert passed / len(measure) >= 0.97
+
+
+@pytest.mark.slow
+def test_the_models_of_the_onnx_package_pass_or_are_refused() -> None:
+    rows = list(run(cases(kinds=("simple", "pytorch-converted", "pytorch-operator")), [], 2))
+    assert {row["name"]: row["detail"] for row in rows if row["byoc"] not in (*GOOD, REFUSED)} == {}
+    measure = [row for row in rows if row.get("onnxruntime")]
+    assert sum(row["byoc"] in GOOD for row in measure) / len(measure) >= 0.97
