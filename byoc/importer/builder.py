@@ -17,6 +17,7 @@ from byoc.importer.expand import function_of, lower_function
 from byoc.importer.fold import fold
 from byoc.importer.node_view import NodeView, is_scalar_expr
 from byoc.importer.origin import Origin, stamp
+from byoc.importer.scope import Scope
 from byoc.importer.standard import check_node
 from byoc.importer.structure import Node, live_nodes
 from byoc.importer.table import find_lowering, is_users
@@ -26,36 +27,6 @@ from byoc.importer.values import Dim, Extents, Known, Nothing, Symbolic, Unequal
 
 Functions = Mapping[tuple[str, str, str], onnx.FunctionProto]
 _CONTROL = {"If": lower_if, "Loop": lower_loop, "Scan": lower_scan}
-
-
-class Scope:
-    """Names of values in one graph, function body or branch; a branch sees its outer scope."""
-
-    def __init__(self, opsets: Mapping[str, int], outer: Scope | None = None) -> None:
-        self.opsets = opsets
-        self.outer = outer
-        self._values: dict[str, Value] = {}
-        self._absent: set[str] = set()
-
-    def define(self, name: str, value: Value) -> None:
-        self._values[name] = value
-
-    def find(self, name: str) -> Value | None:
-        scope: Scope | None = self
-        while scope is not None:
-            if name in scope._values:
-                return scope._values[name]
-            scope = scope.outer
-        return None
-
-    def define_absent(self, name: str) -> None:
-        self._absent.add(name)
-
-    def is_absent(self, name: str) -> bool:
-        return name in self._absent or (self.outer is not None and self.outer.is_absent(name))
-
-    def names(self) -> set[str]:
-        return self._absent | set(self._values) | (self.outer.names() if self.outer else set())
 
 
 class GraphBuilder:
@@ -160,6 +131,7 @@ class GraphBuilder:
         key = (node.domain, node.proto.op_type, node.proto.overload)
         if is_users(node.domain, node.proto.op_type, version):
             return self._by_table(view)
+        check_node(view)
         if node.domain == "" and node.proto.op_type in _CONTROL:
             return _CONTROL[node.proto.op_type](self, view, scope)
         if key in self.functions:

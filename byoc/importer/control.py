@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import onnx
 from tvm import relax
 
+from byoc.importer.scope import Scope
 from byoc.importer.structure import live_nodes
 from byoc.importer.values import Value
 
 if TYPE_CHECKING:
-    from byoc.importer.builder import GraphBuilder, Scope
+    from byoc.importer.builder import GraphBuilder
     from byoc.importer.node_view import NodeView
 
 
@@ -55,8 +56,6 @@ def convert_subgraph(
     builder: GraphBuilder, view: NodeView, scope: Scope, name: str, inputs: Sequence[Value] = ()
 ) -> list[Value | None]:
     """The results of the graph in attribute ``name``, on ``inputs``; it sees the values of ``scope``."""
-    from byoc.importer.builder import Scope
-
     graph: onnx.GraphProto = view.attributes[name].g
     if len(inputs) != len(graph.input):
         view.refuse(f"its {name} takes {len(graph.input)} values, and it is given {len(inputs)}")

@@ -9,6 +9,7 @@ import onnx
 
 from byoc.importer.node_view import standard_defaults
 from byoc.importer.origin import Origin
+from byoc.importer.scope import Scope
 from byoc.importer.structure import live_nodes, subgraphs
 from byoc.importer.values import Value, ValueList
 
@@ -26,8 +27,6 @@ def lower_function(
 
     With ``own_nodes`` the body's nodes keep names of their own, below the caller's; else all stem from the caller.
     """
-    from byoc.importer.builder import Scope
-
     if builder.depth >= _DEEPEST:
         view.refuse("its functions call each other without end")
     inner = {**opsets, **{("" if o.domain == "ai.onnx" else o.domain): o.version for o in function.opset_import}}

@@ -11,18 +11,18 @@ from tests.e2e.node_cases import Case, cases
 from tests.e2e.node_tests import CONSTANTS, GOOD, PASSES, REFUSED, Row, run
 
 # One of each kind that TVM's own importer gets wrong or refuses, and of those that byoc once got wrong.
-CHOICE = """
-    affine_grid_2d averagepool_2d_ceil_last_window_starts_on_pad basic_deform_conv_with_padding
-    batchnorm_example_training_mode bitcast_2d_float32_to_int32
-    center_crop_pad_crop_and_pad_expanded col2im_strides det_nd dropout_default_mask gru_seq_length
-    hannwindow_expanded if layer_normalization_4d_axis1 linear_attention_gated loop11
-    lstm_with_peepholes maxpool_with_argmax_2d_precomputed_strides
-    mish nonmaxsuppression_iou_threshold_boundary qlinearmatmul_2D_uint8_float32 range_float_type_positive_delta
-    reduce_max_empty_set reshape_zero_and_negative_dim resize_downsample_scales_cubic_antialias
-    resize_tf_crop_and_resize_axes_3_2 resize_upsample_sizes_nearest_not_larger reversesequence_time
-    scan9_multi_state shape_start_1_end_2 simple_rnn_bidirectional split_to_sequence_1
-    tfidfvectorizer_tf_uniandbigrams_skip5 ai_onnx_ml_tree_ensemble_set_membership
-""".split()
+CHOICE = (
+    "affine_grid_2d", "averagepool_2d_ceil_last_window_starts_on_pad", "basic_deform_conv_with_padding",
+    "batchnorm_example_training_mode", "bitcast_2d_float32_to_int32", "center_crop_pad_crop_and_pad_expanded",
+    "col2im_strides", "det_nd", "dropout_default_mask", "gru_seq_length", "hannwindow_expanded", "if",
+    "layer_normalization_4d_axis1", "linear_attention_gated", "loop11", "lstm_with_peepholes",
+    "maxpool_with_argmax_2d_precomputed_strides", "mish", "nonmaxsuppression_iou_threshold_boundary",
+    "qlinearmatmul_2D_uint8_float32", "range_float_type_positive_delta", "reduce_max_empty_set",
+    "reshape_zero_and_negative_dim", "resize_downsample_scales_cubic_antialias",
+    "resize_tf_crop_and_resize_axes_3_2", "resize_upsample_sizes_nearest_not_larger", "reversesequence_time",
+    "scan9_multi_state", "shape_start_1_end_2", "simple_rnn_bidirectional", "split_to_sequence_1",
+    "tfidfvectorizer_tf_uniandbigrams_skip5", "ai_onnx_ml_tree_ensemble_set_membership",
+)  # fmt: skip
 
 # Operators on strings, and inputs that are sequences: refused in one sentence.
 REFUSALS = {
