@@ -57,11 +57,12 @@ def _unsupported(
                 yield from _unsupported(body, versions, functions, inside | {key})
             continue
         reason = reason_to_refuse(node.domain, node.proto.op_type)
-        if reason or not _has_lowering(node.domain, node.proto.op_type, opsets.get(node.domain, 1), frozenset()):
+        if reason or not has_lowering(node.domain, node.proto.op_type, opsets.get(node.domain, 1)):
             yield node, reason
 
 
-def _has_lowering(domain: str, operator: str, version: int, inside: frozenset[str]) -> bool:
+def has_lowering(domain: str, operator: str, version: int, inside: frozenset[str] = frozenset()) -> bool:
+    """Whether the importer takes the operator, by a lowering or by the standard's definition of it."""
     if (domain == "" and operator in ("If", "Loop", "Scan")) or find_lowering(domain, operator, version):
         return True
     try:
@@ -70,5 +71,5 @@ def _has_lowering(domain: str, operator: str, version: int, inside: frozenset[st
         return False
     if schema.has_function and operator not in inside:
         body = [(node.domain, node.op_type) for node in schema.function_body.node]
-        return all(_has_lowering(d, op, version, inside | {operator}) for d, op in body)
+        return all(has_lowering(d, op, version, inside | {operator}) for d, op in body)
     return bool(schema.has_context_dependent_function)

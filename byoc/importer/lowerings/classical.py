@@ -1,4 +1,4 @@
-"""Operators of ``ai.onnx.ml`` on tensors of numbers; those on strings and maps are refused."""
+"""Operators of ``ai.onnx.ml`` on tensors of numbers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from tvm import relax
 from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.lowerings.trees import transformed
 from byoc.importer.node_view import NodeView
-from byoc.importer.table import lowers, refuse_operator
+from byoc.importer.table import lowers
 from byoc.importer.values import Value, constant
 
 op = relax.op
 _DOMAIN = "ai.onnx.ml"
-_STRINGS = "it works on strings or on maps of them; the importer takes tensors of numbers"
-
-for _operator in ("CategoryMapper", "DictVectorizer", "ZipMap", "CastMap"):
-    refuse_operator(_operator, _STRINGS, domain=_DOMAIN)
-for _operator in ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"):
-    refuse_operator(_operator, _STRINGS)
-refuse_operator("ImageDecoder", "it decodes image files; the importer takes their pixels")
-refuse_operator("Gradient", "it is for training", domain="ai.onnx.preview.training")
-for _operator in ("Adagrad", "Adam", "Momentum"):
-    refuse_operator(_operator, "it is for training", domain="ai.onnx.preview.training")
 
 
 @lowers("Binarizer", domain=_DOMAIN)
