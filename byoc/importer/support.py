@@ -24,7 +24,9 @@ def check_operators(nodes: Sequence[Node], opsets: Mapping[str, int], functions:
         return
     listed = ", ".join(f'{op} x{counts[op]} (first: "{first[op][0].name}")' for op in sorted(counts))
     kinds = "1 operator" if len(counts) == 1 else f"{len(counts)} operators"
-    reasons = "; ".join(f"{op}: {first[op][1]}" for op in sorted(counts) if first[op][1])
+    reasons = ""
+    if any(reason for _, reason in first.values()):
+        reasons = "; ".join(f"{op}: {first[op][1] or 'there is no lowering to Relax for it'}" for op in sorted(counts))
     raise UnsupportedModelError(
         f"{label} uses {kinds} that the importer does not take: {listed}",
         reasons or "there is no lowering to Relax for " + ("it" if len(counts) == 1 else "them"),

@@ -126,7 +126,8 @@ def test_all_unsupported_operators_are_listed_at_once_with_counts_and_first_node
     assert refusal(proto, UnsupportedModelError) == (
         "[BYOC-203] the model uses 2 operators that the importer does not take: "
         'Multinomial x1 (first: "Multinomial_2"), com.acme.Frob x2 (first: "first")\n'
-        "  why: there is no lowering to Relax for them\n"
+        "  why: Multinomial: it draws random numbers; the importer takes models whose inputs decide their outputs; "
+        "com.acme.Frob: there is no lowering to Relax for it\n"
         "  do:  export the model without these, or replace them by operators of the ONNX standard."
     )
 
