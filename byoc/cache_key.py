@@ -8,6 +8,7 @@ from pathlib import Path
 
 import byoc
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
+from byoc.contract import requirements
 from byoc.host.pipeline import host_target
 from byoc.importer.table import digest_of_users_lowerings
 from byoc.lower.compile_c import compiler_version, cpu_features, find_compiler
@@ -18,7 +19,7 @@ from byoc.tune import Tuning
 
 def cache_parts(plan: Plan, targets: Sequence[Target], on_fail: str, mcpu: str, tuning: Tuning | None) -> list[str]:
     """Model, plan, codegens, CPU, choices for the host's kernels, users' lowerings, versions of all that compiles."""
-    sources = [f"{t.name} {source_digest(t)} {' '.join(t.codegen.requires())}" for t in targets]
+    sources = [f"{t.name} {source_digest(t)} {' '.join(requirements(t.name, t.codegen))}" for t in targets]
     cpu = str(host_target(mcpu).attrs.get("mcpu", mcpu)) + " ".join(cpu_features(mcpu))
     own = _folder_digest(Path(byoc.__file__).parent)
     versions = [byoc.__version__, own, TVM_VERSION, TVM_FFI_VERSION, compiler_version(find_compiler())]

@@ -28,6 +28,7 @@ from byoc.cache import Cache
 from byoc.cache_key import cache_parts, source_digest
 from byoc.codegen import CSource, PyFunc, RuntimeModule
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
+from byoc.contract import requirements
 from byoc.errors import PlanError, UsageError
 from byoc.host.kernels import noting_kernels
 from byoc.host.pipeline import compile_host, host_target
@@ -259,7 +260,7 @@ def _manifest(
         architecture=platform.machine(),
         cpu=mcpu,
         cpu_features=cpu_features(mcpu),
-        codegens=tuple(CodegenRecord(t.name, t.version, t.codegen.requires()) for t in used),
+        codegens=tuple(CodegenRecord(t.name, t.version, requirements(t.name, t.codegen)) for t in used),
         entry_functions=entries,
         partitions=partitions,
         kernels=kernels,

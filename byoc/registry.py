@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from byoc.codegen import VENDOR_FAULTS, Codegen, Option, RegisteredCodegen, guilty_line
-from byoc.errors import OptionError, PluginLoadError, UnknownTargetError, did_you_mean
+from byoc.contract import check_declarations, instance, unavailable
+from byoc.errors import OptionError, PluginError, PluginLoadError, UnknownTargetError, did_you_mean
 from byoc.patterns import as_pattern
 
 GROUP = "byoc.codegens"
@@ -46,6 +47,7 @@ def register_codegen(name: str, version: str = "0") -> Callable[[type[Codegen]],
                 f"one is in {taken.origin}, the other in {file}",
                 "uninstall one, or register it under another name",
             )
+        check_declarations(name, cls)
         try:
             patterns = {key: as_pattern(pattern) for key, pattern in cls.patterns.items()}
         except (TypeError, AttributeError) as error:
@@ -185,8 +187,8 @@ def list_targets() -> tuple[TargetInfo, ...]:
     for name in sorted({*_registered, *installed_targets()}):
         try:
             found = find_codegen(name)
-            reason = found.codegen().available()
-        except PluginLoadError as error:
+            reason = unavailable(name, instance(name, found.codegen))
+        except PluginError as error:
             infos.append(TargetInfo(name, "", "", (), False, error.what))
             continue
         description = (inspect.getdoc(found.codegen) or "").partition("\n")[0]

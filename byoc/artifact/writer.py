@@ -88,6 +88,8 @@ def _pieces(contents: Sequence[_Content], seal: Seal) -> Iterable[bytes | memory
 
 def write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Put ``pieces`` into a file that appears when it is complete; raises :class:`ArtifactError` if it cannot."""
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f'the artifact "{path}" cannot be written', "it is no plain file", "name a file")
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.part"
     try:
         with open(temporary, "xb") as file:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from byoc.cli.flags import answer_flags, plugin_flag
+from byoc.cli.flags import Number, answer_flags, plugin_flag
 from byoc.cli.language import LanguageFlags
 from byoc.cli.output import print_json
 from byoc.cli.planning import PlanRequest, check_requirement, planning_flags
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @planning_flags
 @click.option(
     "--require",
-    type=click.FloatRange(0.0, 100.0),
+    type=Number(0.0, 100.0),
     metavar="PCT",
     help="Fail (exit code 8) when less of the FLOPs is on targets.",
 )
@@ -116,8 +116,8 @@ def command(
         check_writable(destination)
     if save_plan is not None:
         check_writable(save_plan)
-    if emit_c is not None and not emit_c.is_dir():
-        check_writable(emit_c)
+    if emit_c is not None:
+        check_writable_folder(emit_c)
     if sign_key is not None:
         private_key(sign_key)
     if pareto is not None or budget is not None:
@@ -208,10 +208,22 @@ def check_writable(path: Path) -> None:
     folder = path.parent
     if path.is_dir():
         raise UsageError(f"cannot write {path}", "it is a folder", f"name a file: {path / 'model.byoc'}")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"cannot write {path}", "it is a device or a pipe, which a file would replace", "name a file")
     if not folder.is_dir():
         raise UsageError(f"cannot write {path}", f"the folder {folder} does not exist", f"mkdir -p {folder}")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"cannot write {path}", f"the folder {folder} is not writable", "choose another place")
+
+
+def check_writable_folder(path: Path) -> None:
+    """As :func:`check_writable`, for a folder that may be there already."""
+    if path.is_dir():
+        check_writable(path / "file")
+    elif path.exists():
+        raise UsageError(f"cannot write into {path}", "it is no folder", "name a folder, which is made if need be")
+    else:
+        check_writable(path)
 
 
 def write_sources(folder: Path, sources: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from byoc.cli import exit_codes
 from byoc.cli.compile import check_writable, write_atomically
-from byoc.cli.flags import answer_flags, plugin_flag
+from byoc.cli.flags import Number, answer_flags, plugin_flag
 from byoc.cli.output import print_json
 from byoc.cli.planning import parse_options, parse_targets
 from byoc.cli.progress import progress_bars
@@ -27,7 +27,7 @@ from byoc.errors import UsageError
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=Number(min=0.1),
     default=60.0,
     show_default=True,
     metavar="SECONDS",

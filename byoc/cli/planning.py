@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from byoc.cli.flags import Number
 from byoc.cli.language import LANGUAGE_FLAGS, LanguageFlags
 from byoc.cli.precision import with_precision
 from byoc.errors import OptionError, RequirementError, ShapeError, UsageError
@@ -223,7 +224,7 @@ _FLAGS = [
     ),
     click.option(
         "--min-saving",
-        type=click.FloatRange(min=0.0),
+        type=Number(min=0.0),
         default=0.0,
         metavar="SECONDS",
         help="Dissolve partitions that save less estimated time.",

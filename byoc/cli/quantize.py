@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from byoc.cli.compile import check_writable, write_atomically
-from byoc.cli.flags import answer_flags
+from byoc.cli.flags import Number, answer_flags
 from byoc.cli.output import print_json
 from byoc.cli.progress import progress_bars
 from byoc.errors import UsageError
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--keep", multiple=True, metavar="WHAT", help="Leave NODE, op:TYPE or /regex/ in float (repeatable).")
 @click.option(
     "--auto-keep",
-    type=click.FloatRange(0.0, 100.0),
+    type=Number(0.0, 100.0),
     metavar="POINTS",
     help="Leave layers in float until int8 and float disagree on at most so many percent of the calibration data.",
 )

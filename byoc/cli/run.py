@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from byoc.cli import exit_codes
-from byoc.cli.flags import answer_flags, verify_key_flag
+from byoc.cli.flags import Number, answer_flags, verify_key_flag
 from byoc.cli.output import print_json
 from byoc.errors import InputError, UsageError, did_you_mean
 from byoc.text_table import table
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--model", type=click.Path(path_type=Path), metavar="MODEL.ONNX", help="For --check-onnxruntime.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0.0),
+    type=Number(min=0.0),
     metavar="REL",
     help="Largest relative error that passes.  [default: 1e-4; 1e-3 for 16-bit floats]",
 )
@@ -75,6 +75,7 @@ def command(
     is the largest absolute one over the largest magnitude of the reference.
     """
     import byoc
+    from byoc.cli.compile import check_writable
     from byoc.cli.run_inputs import parse_assignments
 
     if artifact.suffix == ".onnx":
@@ -86,6 +87,8 @@ def command(
     with byoc.load(artifact, threads=threads, verify_key=verify_key) as session:
         function = find_entry(session, entry)
         save_to = parse_assignments("--output", outputs, [spec.name for spec in function.outputs])
+        for path in save_to.values():
+            check_writable(path)
         arrays = make_inputs(function, inputs, shapes, seed)
         results = session.run(arrays, entry=function.name)
         times = [timed(session, arrays, function.name) for _ in range(repeat)] if repeat > 1 else []

@@ -26,6 +26,8 @@ def parse_assignments(flag: str, values: Sequence[str], known: Sequence[str]) ->
         if name not in known:
             what = flag.removeprefix("--")
             raise InputError(f'the artifact has no {what} "{name}"', "", did_you_mean(name, known))
+        if name in parsed:
+            raise InputError(f'{flag} gives "{name}" twice', f"once {parsed[name]}, once {file}", "drop one of them")
         parsed[name] = Path(file)
     return parsed
 

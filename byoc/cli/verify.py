@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from byoc.cli import exit_codes
-from byoc.cli.compile import check_writable
-from byoc.cli.flags import answer_flags, plugin_flag, verify_key_flag
+from byoc.cli.compile import check_writable_folder
+from byoc.cli.flags import Number, answer_flags, plugin_flag, verify_key_flag
 from byoc.cli.output import print_json
 from byoc.cli.planning import PlanRequest, planning_flags
 from byoc.cli.progress import progress_bars
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads for the host and the partitions.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0.0),
+    type=Number(min=0.0),
     metavar="REL",
     help="Largest relative error that passes.  [default: by dtype, 1e-4 for float32]",
 )
@@ -73,7 +73,7 @@ def command(
     from byoc.verify import bisect, verification_json, verification_text, verify, write_bundle
 
     if bundle is not None:
-        check_writable(bundle / "model.byoc" if bundle.is_dir() else bundle)
+        check_writable_folder(bundle)
     plan, artifact, origin = prepare(source, request, model, verify_key)
     with artifact.session(threads) as session:
         function = find_entry(session, entry)

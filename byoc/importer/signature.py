@@ -214,7 +214,8 @@ def _merge_one(name: str, dims: list[int | str] | None, asked: Sequence[int | st
         )
     merged: list[int | str] = []
     for axis, (dim, want) in enumerate(zip(dims, asked, strict=True)):
-        if isinstance(want, bool) or not isinstance(want, int | str | None) or (isinstance(want, int) and want < 0):
+        whole = isinstance(want, int) and not isinstance(want, bool) and 0 <= want < 2**63
+        if not (whole or want is None or isinstance(want, str)):
             raise ShapeError(
                 f'dimension {axis} of shape {shown} for input "{name}" is {want!r}', "", "give a size, a name or ?."
             )

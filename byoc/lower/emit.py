@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tvm
+from tvm import relax
 
 from byoc.codegen import VENDOR_FAULTS, CSource, Match, PyFunc, Reject, RuntimeModule, guilty_line
+from byoc.contract import check_emitted
 from byoc.errors import ByocError, CheckError, CompilerError, EmitError
 from byoc.graph import Graph, Value
 from byoc.lower.compile_c import CCompiler
@@ -129,6 +131,7 @@ def _emit_one(
             "",
             "it must return CSource, RuntimeModule, PyFunc or reject(...)",
         )
+    check_emitted(target.name, partition.symbol, emitted)
     if isinstance(emitted, CSource):
         try:
             return Compiled(target, view, emitted, compiler.compile(partition.symbol, emitted, target.codegen))
@@ -149,6 +152,11 @@ def partition_function(function: Any, entry: str, partition: Partition, target: 
         raise CheckError(
             f'codegen "{target.name}": optimize raised {type(error).__name__}: {error}', f"at {guilty_line(error)}"
         ) from error
+    if not isinstance(optimized, relax.Function):
+        raise CheckError(
+            f'codegen "{target.name}": optimize returned {type(optimized).__name__} for partition {partition.symbol}',
+            "it must return a Relax function with the same parameters and results",
+        )
     graph = graph_of(partition.symbol, optimized)
     if optimized is function or (len(graph.nodes) == len(partition.ops) and optimized.same_as(function)):
         matches = _matches_of_plan(graph, partition, target)

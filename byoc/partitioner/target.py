@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from byoc.codegen import Codegen
+from byoc.contract import instance, unavailable
 from byoc.errors import UnknownTargetError, UsageError
 from byoc.patterns import Pattern, parts, roots
 from byoc.registry import find_codegen, resolve_options
@@ -63,8 +64,8 @@ def find_targets(names: Iterable[str], options: Mapping[str, Mapping[str, Any]] 
     targets = []
     for name in names:
         registered = find_codegen(name)
-        codegen = registered.codegen()
-        reason = codegen.available()
+        codegen = instance(name, registered.codegen)
+        reason = unavailable(name, codegen)
         if reason:
             raise UnknownTargetError(f'target "{name}" cannot be used here', reason)
         values = resolve_options(registered, given.get(name, {}))

@@ -8,6 +8,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from byoc.errors import CheckError
 from byoc.importer.origin import keep_origins
 from byoc.partitioner.match import find_matches
 from byoc.partitioner.target import Target
@@ -39,7 +40,14 @@ def _desired(target: Target) -> dict[str, list[str]]:
 
 def _accepted(module: tvm.IRModule, target: Target, entries: list[str]) -> set[tuple[str, int]]:
     """(entry function, ordinal among the ops with a layout) of the ops that the target accepts once converted."""
-    trial = canonicalise(relax.transform.ConvertLayout(_desired(target))(module), entries)
+    try:
+        trial = canonicalise(relax.transform.ConvertLayout(_desired(target))(module), entries)
+    except Exception as error:
+        raise CheckError(
+            f'codegen "{target.name}": its layout cannot be had',
+            f"TVM cannot convert {', '.join(_desired(target))} to {list(target.codegen.layout.values())}",
+            "name ops that have layouts, such as nn.conv2d, and one layout for each of their inputs",
+        ) from error
     accepted = set()
     names = {op.removeprefix("relax.") for op in _desired(target)}
     for name, function in entry_functions(trial).items():

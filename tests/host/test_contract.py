@@ -13,7 +13,7 @@ from tvm import relax
 from tvm.relax.dpl import is_op, wildcard
 
 import byoc
-from byoc import Codegen, CSource, Option, PyFunc, op, register_codegen, reject
+from byoc import Codegen, CSource, Option, PyFunc, RuntimeModule, op, register_codegen, reject
 from byoc.errors import (
     ArtifactError,
     CheckError,
@@ -102,6 +102,77 @@ def test_an_emit_that_raises_is_named_with_its_line() -> None:
 def test_an_emit_that_returns_nonsense_is_named(nonsense: object) -> None:
     with pytest.raises(EmitError, match="emit"):
         byoc.compile(CHAIN, [registered("nonsense", emit=lambda self, p: nonsense)], use_cache=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "what", "why"),
+    [
+        ({"code": b"int x;"}, "code is b'int x;'", "it must be C source as text"),
+        ({"language": "fortran"}, "language is 'fortran'", 'it must be "c" or "c++"'),
+        ({"workspace": "lots"}, "workspace is 'lots'", "it must be bytes, as an int or a Dim"),
+        ({"constants": (("a", object()),)}, "constants is", "it must be pairs of a name and a numeric array"),
+        ({"libraries": "m"}, "libraries is 'm'", "it must be a tuple of texts"),
+    ],
+)
+def test_a_field_of_emitted_source_that_is_nonsense_is_named(fields: dict[str, object], what: str, why: str) -> None:
+    def emit(self: Loops, partition: object) -> CSource:
+        return CSource(**{"code": "int x;", "symbols": ("s",), **fields})  # type: ignore[arg-type]
+
+    with pytest.raises(EmitError, match='emit returned a CSource for partition sloppy_main_0') as told:
+        byoc.compile(CHAIN, [registered("sloppy", emit=emit)], use_cache=False)
+    assert what in told.value.what and told.value.why == why
+
+
+def test_a_runtime_module_that_is_none_is_named() -> None:
+    def emit(self: Loops, partition: object) -> RuntimeModule:
+        return RuntimeModule(5, ("s",))
+
+    with pytest.raises(EmitError, match="whose module is 5"):
+        byoc.compile(CHAIN, [registered("moduleless", emit=emit)], use_cache=False)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "why"),
+    [
+        ("options", {"tile": 8}, "it must be byoc.Option by name"),
+        ("layout", 7, "it must be a list of layouts by the name of an op"),
+        ("peaks", 1e9, "it must be byoc.Peaks(...)"),
+        ("c_flags", "-O3", "it must be a list of texts"),
+    ],
+)
+def test_a_declaration_that_is_nonsense_is_refused_when_it_is_registered(
+    attribute: str, value: object, why: str
+) -> None:
+    with pytest.raises(PluginLoadError, match=f'codegen "sloppy": its {attribute} is') as told:
+        registered("sloppy", **{attribute: value})
+    assert told.value.why == why
+
+
+@pytest.mark.parametrize(
+    ("hook", "returned", "what"),
+    [
+        ("requires", "file:/dev/npu", "requires returned 'file:/dev/npu'"),
+        ("requires", 1 / 8, "requires returned 0.125"),
+        ("available", None, "available returned None"),
+        ("optimize", 4, "optimize returned int for partition sloppy_main_0"),
+    ],
+)
+def test_a_hook_that_returns_nonsense_is_named(hook: str, returned: object, what: str) -> None:
+    with pytest.raises(CheckError) as told:
+        byoc.compile(CHAIN, [registered("sloppy", **{hook: lambda self, *_: returned})], use_cache=False)
+    assert told.value.what == f'codegen "sloppy": {what}'
+
+
+@pytest.mark.parametrize("hook", ["requires", "available", "optimize", "__init__"])
+def test_a_hook_that_raises_is_named(hook: str) -> None:
+    with pytest.raises(CheckError, match=f"{hook if hook != '__init__' else ''} raised ZeroDivisionError"):
+        byoc.compile(CHAIN, [registered("sloppy", **{hook: lambda self, *_: 1 // 0})], use_cache=False)
+
+
+def test_a_layout_that_no_op_has_is_refused() -> None:
+    with pytest.raises(CheckError, match='codegen "sloppy": its layout cannot be had') as told:
+        byoc.partition(CHAIN, [registered("sloppy", layout={"nn.relu": ("NHWC",)})])
+    assert told.value.why == "TVM cannot convert relax.nn.relu to [('NHWC',)]"
 
 
 def test_a_promised_symbol_that_is_not_defined_is_named() -> None:

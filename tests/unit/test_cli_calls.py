@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -242,3 +243,27 @@ def test_require_looks_at_the_flops_on_targets() -> None:
         check_requirement(sample_plan(), 81.5)
     assert caught.value.exit_code == 8
     assert caught.value.what == "only 81% of the FLOPs are on targets, --require asks for 81.5%"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["compile", "m.onnx", "-t", "csource", "--require", "nan"], "'nan' is no number"),
+        (["compile", "m.onnx", "-t", "csource", "--min-saving", "nan"], "'nan' is no number"),
+        (["compile", "m.onnx", "-t", "csource", "--emit-c", __file__], "it is no folder"),
+        (["verify", "m.onnx", "-t", "csource", "--bundle", __file__], "it is no folder"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    code, text = error_of(capsys, *arguments)
+    assert code == 2 and told in text
+
+
+def test_a_pipe_is_not_replaced_by_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, text = error_of(capsys, "compile", "m.onnx", "-t", "csource", "-o", str(pipe))
+    assert code == 2 and "it is a device or a pipe, which a file would replace" in text
+    assert pipe.is_fifo()

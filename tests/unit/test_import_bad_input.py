@@ -212,6 +212,10 @@ def test_training_mode_is_refused() -> None:
             '[BYOC-104] a shape is given for "z", which is no input of the model\n  do:  known: x.',
         ),
         (
+            {"x": [2**63, 4]},
+            f'[BYOC-104] dimension 0 of shape {2**63},4 for input "x" is {2**63}\n  do:  give a size, a name or ?.',
+        ),
+        (
             {"x": [1, 2, 3]},
             '[BYOC-104] shape 1,2,3 for input "x" has 3 dimensions; the model has 2\n'
             "  why: the model declares [N, 4]\n  do:  give one entry per dimension.",
