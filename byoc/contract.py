@@ -48,7 +48,8 @@ def ask(name: str, called: str, hook: Callable[[], Any], holds: Callable[[Any], 
 
 def instance(name: str, cls: type[Codegen]) -> Codegen:
     """The codegen; raises :class:`CheckError` if it cannot be made without arguments."""
-    return ask(name, "__init__", cls, lambda made: isinstance(made, Codegen), "a codegen")  # type: ignore[no-any-return]
+    made: Codegen = ask(name, "__init__", cls, lambda made: isinstance(made, Codegen), "a codegen")
+    return made
 
 
 def unavailable(name: str, codegen: Codegen) -> str:
