@@ -18,6 +18,7 @@ _HOMES = {
     "FixedScale": "byoc.llm.kv_spec",
     "parse_kv": "byoc.llm.settings",
     "WeightSpec": "byoc.llm.weights",
+    "read_calibration": "byoc.llm.calibration_text",
     # running
     "load": "byoc.llm.session",
     "LanguageSession": "byoc.llm.session",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from byoc.errors import ModelFileError, UnsupportedModelError
+from byoc.llm.packed_checkpoint import PackedFormat, packed_format
 from byoc.llm.rope_scaling import Rope, rope_of
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
@@ -30,6 +31,7 @@ class ModelConfig:
     windows: per layer, how many positions back a query sees with its own; 0 for all.
     longest: positions that the model was made for.
     begin, end: token ids that begin and end a text; -1 and () for none.
+    packed: how the checkpoint holds linear layers as integers; None for floats.
     """
 
     architecture: str
@@ -51,6 +53,7 @@ class ModelConfig:
     longest: int
     begin: int
     end: tuple[int, ...]
+    packed: PackedFormat | None = None
 
 
 def read_config(folder: str | Path, context: int = 0) -> ModelConfig:
@@ -77,7 +80,7 @@ def read_config(folder: str | Path, context: int = 0) -> ModelConfig:
         return _config(values, context)
     except KeyError as error:
         raise ModelFileError(f"{path} has no field {error}", "the graph cannot be built without it") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path} has a field of the wrong type: {error}") from None
 
 
@@ -88,13 +91,6 @@ def _config(values: Mapping[str, Any], context: int) -> ModelConfig:
             f"the architecture {architecture} is not known",
             f"byoc builds {', '.join(ARCHITECTURES)}",
             "export the model to ONNX and compile that",
-        )
-    if values.get("quantization_config"):
-        method = dict(values["quantization_config"]).get("quant_method", "?")
-        raise UnsupportedModelError(
-            f'the checkpoint is quantised already ("{method}")',
-            "byoc reads checkpoints of floats",
-            "use the float checkpoint, and --weights rtn4:g32 to quantise it",
         )
     if values.get("hidden_act", "silu") != "silu":
         raise UnsupportedModelError(
@@ -130,6 +126,7 @@ def _config(values: Mapping[str, Any], context: int) -> ModelConfig:
         longest=longest,
         begin=-1 if values.get("bos_token_id") is None else int(values["bos_token_id"]),
         end=_ids(values.get("eos_token_id")),
+        packed=packed_format(values),
     )
 
 

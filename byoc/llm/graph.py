@@ -70,15 +70,18 @@ class _Function:
         attrs = {STATES: [str(s.name) for s in states]}
         with self.builder.function(self.name, [*inputs, *states], attrs=attrs):
             with self.builder.dataflow():
-                x = self._emit(
-                    "embedding",
-                    "Embedding",
-                    relax.op.take(self._constant("embedding"), self.tokens, axis=0, mode="clip"),
-                )
+                x = self._embedding()
                 for i, pair in enumerate(caches):
                     x = self._block(i, x, pair)
                 result = self.builder.emit_output(self._logits(x, inputs))
             self.builder.emit_func_output(result)
+
+    def _embedding(self) -> Any:
+        table = self._constant("embedding")
+        x = self._emit("embedding", "Embedding", relax.op.take(table, self.tokens, axis=0, mode="clip"))
+        if str(table.ty.dtype) == "float32":
+            return x
+        return self._emit("embedding/cast", "Cast", relax.op.astype(x, "float32"))
 
     def _caches(self, layer: int) -> tuple[Any, Any]:
         names = ("keys", "values")

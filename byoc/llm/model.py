@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tvm
 
 from byoc.errors import UsageError
+from byoc.llm.calibrate import calibrate, needs_calibration, scales_needed
 from byoc.llm.checkpoint import Checkpoint
 from byoc.llm.config import ModelConfig, read_config
 from byoc.llm.graph import build_module
-from byoc.llm.kv_spec import KVSpec, check_fits
+from byoc.llm.kv_spec import check_fits
 from byoc.llm.layers import ModelWeights
 from byoc.llm.settings import Settings
+from byoc.llm.tensors import ModelTensors
 
 TOKENIZER = "tokenizer.json"
 
@@ -51,18 +54,20 @@ def language_model(folder: str | Path, settings: Settings | None = None) -> Lang
     Raises
     ------
     ModelFileError, UnsupportedModelError: the folder does not hold a model that byoc builds.
-    UsageError: the settings do not fit the model.
+    UsageError: the settings do not fit the model, or need a calibration text.
     """
     folder = Path(folder)
     settings = settings or Settings()
     config = read_config(folder, settings.context)
     settings = _checked(config, settings)
     checkpoint = Checkpoint(folder)
+    digest = _digest(folder, checkpoint, settings)
+    tensors = ModelTensors(config, checkpoint)
+    settings = replace(settings, fixed_scales=calibrate(tensors, settings))
     facts = _facts(config, settings)
-    module = build_module(config, ModelWeights(config, checkpoint, settings.weights), settings, facts)
+    module = build_module(config, ModelWeights(tensors, settings.weights), settings, facts)
     tokenizer = (folder / TOKENIZER).read_bytes() if (folder / TOKENIZER).is_file() else b""
-    name = folder.resolve().name
-    return LanguageModel(name, _digest(folder, checkpoint, settings), module, config, settings, facts, tokenizer)
+    return LanguageModel(folder.resolve().name, digest, module, config, settings, facts, tokenizer)
 
 
 def _checked(config: ModelConfig, settings: Settings) -> Settings:
@@ -71,34 +76,36 @@ def _checked(config: ModelConfig, settings: Settings) -> Settings:
         raise UsageError(f"{len(settings.kv)} cache specifications are given, the model has {config.layers} layers")
     for layer in range(config.layers):
         check_fits(settings.kv_of(layer), config.head_dim)
-    if not settings.fixed_scales and any(_needs_scales(settings.kv_of(i)) for i in range(config.layers)):
-        raise UsageError(
-            "a cache that is per-tensor needs scales, and none are given",
-            "they are fixed before the model runs, by calibration",
-            "pass Settings(fixed_scales=...), or use per-token, per-channel or per-block",
-        )
     for name, value in (("context", context), ("chunk", settings.chunk), ("batch", settings.batch)):
         if value < 1:
             raise UsageError(f"{name} is {value}", "it counts tokens or sequences", "give a number from 1 up")
+    if not needs_calibration(config, settings):
+        settings = replace(settings, calibration=())  # what nothing needs makes no other artifact
     return replace(settings, context=context, chunk=min(settings.chunk, context))
 
 
-def _needs_scales(spec: KVSpec) -> bool:
-    return any(form.granularity == "per-tensor" and not form.is_float for form in (spec.keys, spec.values))
-
-
 def _facts(config: ModelConfig, settings: Settings) -> dict[str, Any]:
-    return {
+    facts = {
         "architecture": config.architecture, "vocabulary": config.vocabulary, "layers": config.layers,
         "kv_heads": config.kv_heads, "head_dim": config.head_dim, "begin": config.begin, "end": list(config.end),
         "context": settings.context, "chunk": settings.chunk, "batch": settings.batch, "kv": settings.kv_text,
-        "weights": str(settings.weights), "windows": list(config.windows),
+        "weights": f"{config.packed}, others {settings.weights}" if config.packed else str(settings.weights),
+        "windows": list(config.windows),
     }  # fmt: skip
+    if settings.calibration:
+        facts["calibration"] = {"tokens": len(settings.calibration), "sha256": _ids_digest(settings.calibration)}
+    if scales_needed(config, settings):
+        facts["fixed_scales"] = [[[f.scale, f.minimum] for f in pair] for pair in settings.fixed_scales]
+    return facts
+
+
+def _ids_digest(ids: tuple[int, ...]) -> str:
+    return hashlib.sha256(np.asarray(ids, "<i8").tobytes()).hexdigest()
 
 
 def _digest(folder: Path, checkpoint: Checkpoint, settings: Settings) -> str:
-    """SHA-256 of the files, and of the settings."""
-    digest = hashlib.sha256(repr(settings).encode())
+    """SHA-256 of the files, of the settings and of the calibration text."""
+    digest = hashlib.sha256(f"{settings!r}{_ids_digest(settings.calibration)}".encode())
     for path in (folder / "config.json", *checkpoint.files):
         with open(path, "rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):

@@ -21,7 +21,10 @@ class Settings:
     context: tokens that the cache holds for each sequence; 0 for what the model was made for.
     chunk: most tokens that one call of ``prefill`` takes.
     batch: sequences that run together.
-    fixed_scales: per layer, of keys and of values, where a format is ``per-tensor``; calibration finds them.
+    fixed_scales: per layer, of keys and of values, where a format is ``per-tensor``; calibration finds them where there
+        are none.
+    calibration: token ids of a text like those that the model will read; ``awq`` weights and ``per-tensor`` caches need
+        them (see :func:`byoc.llm.read_calibration`).
     """
 
     kv: KVSpec | tuple[KVSpec, ...] = field(default_factory=KVSpec)
@@ -30,6 +33,7 @@ class Settings:
     chunk: int = 256
     batch: int = 1
     fixed_scales: tuple[tuple[FixedScale, FixedScale], ...] = ()
+    calibration: tuple[int, ...] = field(default=(), repr=False)
 
     def kv_of(self, layer: int) -> KVSpec:
         """The specification of one layer."""

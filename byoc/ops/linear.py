@@ -1,4 +1,7 @@
-"""``byoc.linear_w4`` and ``byoc.linear_w8``: a linear layer whose weights are integers of four or eight bits."""
+"""Linear layers by how their weights are kept.
+
+``byoc.linear_w4``, ``byoc.linear_w8``: integers of four or eight bits.  ``byoc.linear_w16``: floats of sixteen bits.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +55,30 @@ def linear_w8(builder: relax.BlockBuilder, c: relax.Call) -> Any:
     return _legalise(builder, c, 8)
 
 
+@byoc_op("linear_w16", ["x", "weight"], infer=_result)
+def linear_w16(builder: relax.BlockBuilder, c: relax.Call) -> Any:
+    """``x @ weight.T``, computed in float32: ``x`` float32[..., inputs]; ``weight`` float16 or bfloat16
+    [outputs, inputs]."""
+    x, weight = c.args
+
+    def floats(weight: te.Tensor) -> te.Tensor:
+        shape = (weight.shape[1], weight.shape[0])
+        return te.compute(shape, lambda k, o: tirx.Cast("float32", weight[o, k]), name="weights")
+
+    return relax.op.matmul(x, builder.emit_te(floats, weight, primfunc_name_hint="unpack_w16"))
+
+
 _BY_BITS: dict[int, RegisteredOp] = {4: linear_w4, 8: linear_w8}
 
 
 def linear(x: Any, packed: Any, scale: Any, zero: Any, *, bits: int, group: int, exact: bool = False) -> relax.Call:
     """The call of the layer with weights of `bits` (4 or 8) in groups of `group` inputs."""
     return call(_BY_BITS[bits], [x, packed, scale, zero], {"group": group, "exact": int(exact)})
+
+
+def linear_of_halves(x: Any, weight: Any) -> relax.Call:
+    """The call of the layer with weights of float16 or bfloat16."""
+    return call(linear_w16, [x, weight])
 
 
 def unpack(packed: np.ndarray, scale: np.ndarray, zero: np.ndarray, bits: int) -> np.ndarray:
