@@ -83,10 +83,13 @@ def _language_model(manifest: Manifest) -> str:
 
     caches = sum(prod(int(d) for d in state.shape) for state in manifest.states)
     tokenizer = "with" if any(m.path == "tokenizer.json" for m in manifest.members) else "without"
+    text = facts.get("calibration")
+    calibrated = f", calibrated on {text['tokens']} tokens" if text else ""
     return (
         f"language model {facts['architecture']}, {facts['layers']} layers, {facts['vocabulary']} tokens, "
         f"{tokenizer} a tokenizer\n"
-        f"context {facts['context']}, chunk {facts['chunk']}, batch {facts['batch']}, weights {facts['weights']}\n"
+        f"context {facts['context']}, chunk {facts['chunk']}, batch {facts['batch']}, weights {facts['weights']}"
+        f"{calibrated}\n"
         f"caches {facts['kv']}, {bytes_text(caches)}"
     )
 

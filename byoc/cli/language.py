@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 LANGUAGE_FLAGS = [
     click.option("--kv", metavar="SPEC", help="Language model: how keys and values are kept.  [default: k16v16]"),
-    click.option("--weights", metavar="SPEC", help="Language model: f32, rtn8:g32, rtn4:g32...  [default: f32]"),
+    click.option("--weights", metavar="SPEC", help="Language model: f32, f16, rtn4:g32, awq4:g128...  [default: f32]"),
+    click.option(
+        "--calibrate",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Language model: a text, or token ids in .npy, that awq weights and per-tensor caches need.",
+    ),
     click.option(
         "--context",
         type=click.IntRange(min=1),
@@ -43,6 +49,7 @@ class LanguageFlags:
 
     kv: str | None = None
     weights: str | None = None
+    calibrate: Path | None = None
     context: int | None = None
     chunk: int | None = None
     batch: int | None = None
@@ -77,19 +84,21 @@ class LanguageFlags:
         return path
 
     def _language_model(self, folder: Path) -> LanguageModel:
+        from byoc.llm.calibrate import needs_calibration
+        from byoc.llm.calibration_text import read_calibration
         from byoc.llm.config import read_config
         from byoc.llm.model import language_model
         from byoc.llm.settings import Settings, parse_kv
         from byoc.llm.weights import WeightSpec
 
-        usual = Settings()
-        return language_model(
-            folder,
-            Settings(
-                kv=parse_kv(self.kv, read_config(folder).layers) if self.kv else usual.kv,
-                weights=WeightSpec.parse(self.weights) if self.weights else usual.weights,
-                context=self.context or usual.context,
-                chunk=self.chunk or usual.chunk,
-                batch=self.batch or usual.batch,
-            ),
+        usual, config = Settings(), read_config(folder)
+        settings = Settings(
+            kv=parse_kv(self.kv, config.layers) if self.kv else usual.kv,
+            weights=WeightSpec.parse(self.weights) if self.weights else usual.weights,
+            context=self.context or usual.context,
+            chunk=self.chunk or usual.chunk,
+            batch=self.batch or usual.batch,
         )
+        if self.calibrate is not None and needs_calibration(config, settings):
+            settings = replace(settings, calibration=read_calibration(self.calibrate, folder))
+        return language_model(folder, settings)

@@ -1,4 +1,4 @@
-"""Integer weights by what activations make important: AWQ (2306.00978, section 3.2), with its code's clipping of ranges.
+"""Integer weights by what activations make important: AWQ (2306.00978, section 3.2) with the clipping of its code.
 
 Inputs that are large on a calibration text matter more.  Their weights are multiplied by a scale before they are
 rounded, and what comes before, a norm or a linear layer, is divided by it, so that the model computes the same.  The
@@ -146,16 +146,17 @@ def find_scale(
 def clip_groups(weight: Array, x: Array, rounded: Rounded, group: int) -> Array:
     """The weight with each group's range cut where the layer's outputs on `x` come closer to the float ones."""
     outputs = len(weight)
-    parts = x.reshape(len(x), -1, group)
-    products = np.einsum("tgi,tgj->gij", parts, parts, optimize=True)
+    parts = np.ascontiguousarray(x.reshape(len(x), -1, group).transpose(1, 0, 2))
+    products = parts.transpose(0, 2, 1) @ parts
     most = np.abs(weight).reshape(outputs, -1, group).max(-1)
     best, least = most, np.full(most.shape, np.inf, np.float32)
     for shrink in _SHRINKS:
         cut = most * np.float32(shrink)
         limit = np.repeat(cut, group, axis=1)
-        lost = (rounded(np.clip(weight, -limit, limit)) - weight).reshape(outputs, -1, group).transpose(1, 0, 2)
+        lost = (rounded(np.clip(weight, -limit, limit)) - weight).reshape(outputs, -1, group)
+        by_group = np.ascontiguousarray(lost.transpose(1, 0, 2))
         # The squared error of an output on all tokens is d' X'X d, for each group by itself.
-        error = np.einsum("goi,goi->og", lost @ products, lost)
+        error = (by_group @ products * by_group).sum(-1).T
         best, least = np.where(error < least, cut, best), np.minimum(error, least)
     limit = np.repeat(best, group, axis=1)
     return np.asarray(np.clip(weight, -limit, limit))

@@ -14,6 +14,7 @@ from byoc_codegens.csource import (
     elementwise,
     fill,
     gather,
+    half_linear,
     kv_cache,
     language,
     norm,
@@ -34,4 +35,5 @@ from byoc_codegens.csource import (
 SINGLE_OPS: tuple[Any, ...] = (
     elementwise, activation, compare, cast, reshape, transpose, slice, concat, repeat, pad, gather, scatter,
     reduce, arg_reduce, scan, softmax, norm, batch_norm, resize, fill, quantize, kv_cache, language, packed_linear,
+    half_linear,
 )  # fmt: skip

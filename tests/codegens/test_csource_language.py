@@ -1,13 +1,15 @@
 """csource's ops of language models."""
 
+import ml_dtypes
 import numpy as np
 import pytest
+import tvm
 
 from byoc.ops.hadamard import hadamard_matrix, rotated
-from byoc.ops.linear import linear, unpack
+from byoc.ops.linear import linear, linear_of_halves, unpack
 from byoc.ops.rope import rotate, rotate_reference
 from byoc.ops.swiglu import gated
-from tests.codegens.ops import Compiled, relax_function
+from tests.codegens.ops import FLAGS, Compiled, relax_function
 
 RANDOM = np.random.default_rng(0)
 F32 = "float32"
@@ -59,3 +61,29 @@ def test_a_linear_layer_of_packed_weights(bits, inputs, outputs, group, uniform)
         step = np.abs(blocks).max(-1, keepdims=True) / np.float32(127)
         rounded = (np.rint(blocks / step) * step).reshape(x.shape)
         np.testing.assert_allclose(compiled(x), rounded @ weights.T, rtol=2e-3, atol=2e-3 * np.abs(weights).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 32), (37, 50), (3, 1), (1, 70)])
+@pytest.mark.parametrize("arch", ["native", "haswell", "x86-64"])
+def test_a_linear_layer_of_sixteen_bit_floats_computes_in_float32(dtype, inputs, outputs, arch):
+    from tvm import relax
+
+    weight = (RANDOM.standard_normal((outputs, inputs)) * 100).astype(dtype)
+    weight.flat[0] = dtype(3e-7)  # a subnormal float16
+    constant = relax.const(tvm.runtime.tensor(weight))
+    function = relax_function(lambda x: linear_of_halves(x, constant), ((2, "n", inputs), F32))
+    compiled = Compiled(function, [f.replace("native", arch) for f in FLAGS])
+    for rows in (1, 2, 7, 12, 20):
+        x = RANDOM.standard_normal((2, rows, inputs), np.float32)
+        wanted = x.astype(np.float64) @ weight.astype(np.float64).T
+        np.testing.assert_allclose(compiled(x), wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_weights_of_sixteen_bits_take_two_bytes_each(dtype):
+    from tvm import relax
+
+    constant = relax.const(tvm.runtime.tensor(np.ones((64, 48), dtype)))
+    compiled = Compiled(relax_function(lambda x: linear_of_halves(x, constant), ((1, 48), F32)))
+    assert sum(c.nbytes for c in compiled.constants) == 64 * 48 * 2

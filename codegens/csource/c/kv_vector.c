@@ -1,4 +1,4 @@
-#if defined(__AVX512F__) || defined(__AVXVNNI__)
+#if defined(__AVX512F__) || defined(__AVXVNNI__) || defined(__F16C__)
 #include <immintrin.h>
 #endif
 
@@ -21,12 +21,29 @@ static inline BYOC_UNUSED uint32_t kv_word(const uint8_t *p) {
 static inline BYOC_UNUSED kv_floats kv_load_halves(const void *p) {
 #if defined(__AVX512F__)
   return (kv_floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+#elif defined(__F16C__)
+  kv_floats floats;
+  _mm256_storeu_ps((float *)&floats, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)));
+  _mm256_storeu_ps((float *)&floats + 8, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p + 1)));
+  return floats;
 #else
   kv_ints bits = {0};
   byoc_half halves[KV_LANES];
   memcpy(halves, p, sizeof halves);
   for (int l = 0; l < KV_LANES; ++l) bits[l] = halves[l];
   return kv_halves(bits);
+#endif
+}
+/* Sixteen bfloat16 that lie together. */
+static inline BYOC_UNUSED kv_floats kv_load_bfloats(const void *p) {
+#if defined(__AVX512F__)
+  return (kv_floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+#else
+  kv_ints bits = {0};
+  byoc_bfloat bfloats[KV_LANES];
+  memcpy(bfloats, p, sizeof bfloats);
+  for (int l = 0; l < KV_LANES; ++l) bits[l] = bfloats[l];
+  return (kv_floats)(bits << 16);
 #endif
 }
 /* Sixteen integers of two, four or eight bits. */
