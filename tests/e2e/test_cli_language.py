@@ -131,6 +131,9 @@ def test_an_artifact_without_a_language_model_is_refused(capsys: pytest.CaptureF
         (["--kv", "k4v4:g32"], "[BYOC-100] keys cannot be kept in groups of 32: a head has 8 channels\n"),
         (["--kv", "k4v4:g8;7=k8v8:g8"], '[BYOC-100] "7=k8v8:g8" in "k4v4:g8;7=k8v8:g8" names no layers of the model\n'),
         (["--weights", "int3"], '[BYOC-100] "int3" is no format of weights\n'),
+        (["--weights", "awq4:g8"], "[BYOC-100] awq4:g8 needs a calibration text\n"),
+        (["--kv", "k8v8:per-tensor"], "[BYOC-100] k8v8:per-tensor needs a calibration text\n"),
+        (["--weights", "awq4:g8", "--calibrate", "no.txt"], "[BYOC-106] no.txt cannot be read: No such file or direc"),
         (["--weights", "rtn4:g7"], "[BYOC-100] weights of 32 inputs cannot be kept in groups of 7\n"),
     ],
 )
@@ -139,6 +142,23 @@ def test_flags_that_do_not_fit_the_model_are_told(
 ) -> None:
     code, _, err = answer(capsys, "explain", folder, "-t", "csource", *flags)
     assert code == 2 and err.startswith(says)
+
+
+def test_a_calibration_text_chooses_weights_and_scales_and_the_same_bytes_again(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("The quick brown fox jumps over the lazy dog. " * 20)
+    flags = ["--weights", "awq4:g8", "--kv", "k8v8:per-tensor", "--calibrate", tmp_path / "text.txt"]
+    paths = [tmp_path / "a.byoc", tmp_path / "b.byoc"]
+    for path in paths:
+        code, _, err = answer(
+            capsys, "compile", folder, "-t", "csource", *flags, "--context", 48, "--no-cache", "-o", path
+        )
+        assert code == 0, err
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    _, out, _ = answer(capsys, "inspect", paths[0])
+    assert "weights awq4:g8, calibrated on 900 tokens" in out and "caches k8v8:per-tensor" in out
+    assert len(sequence(capsys, paths[0], "-p", "abc", "--max-tokens", 5)["ids"]) == 5
 
 
 def test_flags_of_language_models_are_refused_for_other_models(

@@ -273,6 +273,7 @@ def perplexity(tensors, windows):
     return float(np.exp((np.log(np.exp(logits).sum(-1)) - chosen).mean()))
 
 
+@pytest.mark.slow
 def test_awq_lowers_the_perplexity_of_a_trained_model_at_four_bits(shared_models):
     folder = shared_models / "byte-llama"
     texts = [(shared_models / "text" / n).read_bytes() for n in ("wizard-of-oz.txt", "wikitext2-valid.txt")]
