@@ -162,9 +162,10 @@ def test_sixteen_bit_weights_are_rounded_once_and_computed_in_float32(folder, sp
     session = LanguageSession(artifact.session())
     rounded = {n: a.astype(dtype).astype(np.float32) if a.ndim > 1 else a for n, a in tensors.items()}
     np.testing.assert_allclose(session.score(TOKENS)[0], reference_logits(rounded, TOKENS), rtol=1e-4, atol=1e-4)
-    matrices = sum(a.size * 2 for a in tensors.values() if a.ndim > 1)
-    padding = 8192  # norms; csource fills up panels of outputs
-    assert sum(a.nbytes for a in artifact.arrays) <= matrices + padding
+    held = [
+        -(-a.shape[0] // 32) * 32 * a.shape[1] * 2 for a in tensors.values() if a.ndim > 1
+    ]  # csource's whole panels
+    assert sum(a.nbytes for a in artifact.arrays) <= sum(held) + 1024  # and norms
 
 
 def test_weights_beyond_float16_are_told(tmp_path):
