@@ -11,8 +11,7 @@ import numpy as np
 from byoc.errors import ToolchainError, UnsupportedModelError, UsageError
 from byoc.llm.checkpoint import Checkpoint
 from byoc.llm.config import ModelConfig, read_config
-from byoc.llm.layers import ModelWeights
-from byoc.llm.weights import WeightSpec
+from byoc.llm.tensors import ModelTensors
 
 Array = np.ndarray[Any, Any]
 WEIGHT_TYPES = {32: "F32", 16: "F16", 8: "Q8_0", 4: "Q4_0"}
@@ -42,9 +41,9 @@ def write_gguf(folder: str | Path, path: str | Path, bits: int) -> Path:
     try:
         writer = gguf.GGUFWriter(str(partial), _NAMES[config.architecture])
         _write_settings(writer, config)
-        weights = ModelWeights(config, Checkpoint(folder), WeightSpec())
+        tensors = ModelTensors(config, Checkpoint(folder))
         for name in _tensor_names(config):
-            _write_tensor(gguf, writer, config, weights, name, WEIGHT_TYPES[bits])
+            _write_tensor(gguf, writer, tensors, name, WEIGHT_TYPES[bits])
         _write_stretch(writer, config)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -78,12 +77,11 @@ def _tensor_names(config: ModelConfig) -> list[str]:
     return names if config.tied else [*names, "logits"]
 
 
-def _write_tensor(gguf: Any, writer: Any, config: ModelConfig, weights: ModelWeights, name: str, kind: str) -> None:
-    part = name.rsplit(".", 1)[-1]
-    array = _interleaved(config, part, weights.checkpoint.floats(weights.source_name(name)))
-    bias = weights.source_name(name).removesuffix("weight") + "bias"
-    if name not in ("embedding", "final_norm") and bias in weights.checkpoint:
-        writer.add_tensor(f"{_gguf_name(name)}.bias", _interleaved(config, part, weights.checkpoint.floats(bias)))
+def _write_tensor(gguf: Any, writer: Any, tensors: ModelTensors, name: str, kind: str) -> None:
+    config, part = tensors.config, name.rsplit(".", 1)[-1]
+    array, bias = _interleaved(config, part, tensors.floats(name)), tensors.bias(name)
+    if bias is not None:
+        writer.add_tensor(f"{_gguf_name(name)}.bias", _interleaved(config, part, bias))
     if array.ndim == 1:
         writer.add_tensor(f"{_gguf_name(name)}.weight", array)
         return
