@@ -1,14 +1,15 @@
 """Top-1 accuracy of float and int8 classifiers, calibrated with one batch.
 
-python benchmarks/int8_accuracy.py [--only NAME,...] [--samples N]
+python benchmarks/int8_accuracy.py [--only NAME,...] [--samples N] [--json FILE]
 
 int8 by byoc's observers, by ONNX Runtime's static quantiser on the same batch (in its own form, QDQ), all run by ONNX
-Runtime; and byoc's default as integer-only C (csource).  Calibration samples are not among those that are counted.
+Runtime; and byoc's default as integer-only C (csource) and on oneDNN's integers (dnnl).  Calibration samples are not among those that are counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -46,9 +47,9 @@ def onnxruntime_runner(model: onnx.ModelProto) -> Run:
     return lambda x: session.run(None, {name: x})[0]
 
 
-def csource_runner(model: onnx.ModelProto, x: np.ndarray) -> Run:
+def byoc_runner(model: onnx.ModelProto, x: np.ndarray, target: str) -> Run:
     name = model.graph.input[0].name
-    artifact = byoc.compile(model, ["csource"], shapes={name: x.shape}, use_cache=False)
+    artifact = byoc.compile(model, [target], shapes={name: x.shape}, use_cache=False)
     session = byoc.Session(artifact)
     return lambda x: next(iter(session.run({name: x}).values()))
 
@@ -99,8 +100,9 @@ def rows(classifier: Classifier, only: str = "") -> dict[str, float]:
         quantised = byoc.quantize(classifier.model, classifier.calibration, **keywords)
         table[name] = accuracy(onnxruntime_runner(quantised.proto), classifier, classifier.model, batch)
         if name == "mse":
-            run = csource_runner(quantised.proto, classifier.samples[:batch])
-            table["integer C"] = accuracy(run, classifier, classifier.model, batch)
+            for label, target in (("mse, integer C", "csource"), ("mse, dnnl", "dnnl")):
+                run = byoc_runner(quantised.proto, classifier.samples[:batch], target)
+                table[label] = accuracy(run, classifier, classifier.model, batch)
     if not only:
         theirs = onnxruntime_runner(onnxruntime_quantised(classifier, batch))
         table["onnxruntime"] = accuracy(theirs, classifier, classifier.model, batch)
@@ -111,13 +113,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="names of classifiers, separated by commas")
     parser.add_argument("--variants", default="", help="names of variants, separated by commas")
+    parser.add_argument("--json", type=Path, help="write the figures here, after every classifier")
     parser.add_argument("--samples", type=int, default=1_000_000, help="at most so many samples each")
     arguments = parser.parse_args()
     made = classifiers(arguments.samples)
+    figures: dict[str, dict[str, float]] = {}
     for name in arguments.only.split(",") if arguments.only else made:
         classifier = made[name]()
         table = rows(classifier, arguments.variants)
         print(f"\n{name}: {len(classifier.labels)} samples, int8 may lose {classifier.allowed} points")
+        figures[name] = table
+        if arguments.json:
+            arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
         for variant, value in table.items():
             print(f"  {variant:16s} {value:6.2f}  {value - table['float']:+.2f}", flush=True)
 
