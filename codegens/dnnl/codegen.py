@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from byoc_codegens.dnnl import convolution, elementwise, gather, integer, library, matmul, move, reduce
+from byoc_codegens.dnnl import convolution, dynamic, elementwise, gather, integer, library, matmul, move, reduce
+from byoc_codegens.dnnl.dynamic import fuse_scales
 from byoc_codegens.dnnl.family import Kernel, Translation, check_tensors
 from byoc_codegens.dnnl.fuse import fuse
 from byoc_codegens.dnnl.integer_fuse import fuse_sums
-from byoc_codegens.dnnl.lift import lift
+from byoc_codegens.dnnl.lift import lift, without_dead
 from byoc_codegens.dnnl.program import Program
 from byoc_codegens.dnnl.stub import stub
 
 from byoc import Codegen, CSource, Match, Option, Peaks, op, register_codegen
 
-FAMILIES: tuple[Any, ...] = (convolution, matmul, elementwise, reduce, move, gather, integer)
+FAMILIES: tuple[Any, ...] = (convolution, matmul, elementwise, reduce, move, gather, integer, dynamic)
 _RIDERS = frozenset(kernel.op for kernel in elementwise.KERNELS)
 KERNELS: dict[str, Kernel] = {kernel.op: kernel for family in FAMILIES for kernel in family.KERNELS}
 
@@ -106,6 +107,7 @@ def program_of(partition: Any) -> Program:
         for value, tensor in zip(match.outs, results, strict=True):
             to.define(value, tensor)
     outputs = tuple(to.tensor(v) for v in partition.outputs)
-    ops = fuse(fuse_sums(lift(to.ops, outputs), outputs), outputs)
+    scaled = without_dead(fuse_scales(lift(to.ops, outputs), outputs), outputs)
+    ops = fuse(fuse_sums(scaled, outputs), outputs)
     precision, winograd = (str(partition.options[name]) for name in ("precision", "winograd"))
     return Program(inputs, outputs, ops, precision, winograd == "on")

@@ -35,6 +35,7 @@ Builder::Builder(const Program& program, const Numbers& extents, dnnl::engine en
   add(program.constants, Home::kConstant);
   for (size_t i = 0; i < program.ops.size(); ++i) {
     for (int tensor : program.ops[i].inputs) last_use_[tensor] = static_cast<int>(i);
+    for (const auto& [name, tensor] : program.ops[i].scales) last_use_[tensor] = static_cast<int>(i);
     for (const PostOp& post_op : program.ops[i].post_ops)
       if (post_op.input >= 0) last_use_[post_op.input] = static_cast<int>(i);
   }

@@ -19,8 +19,9 @@ void FindRange(const float* in, int64_t n, float* range);
 /* n floats as unsigned bytes: in / scale, rounded to nearest, ties to even, plus zero. */
 void QuantizeFloats(const float* in, int64_t n, float scale, int32_t zero, uint8_t* out);
 
-/* Each of `rows` rows of groups * width bytes, as width groups of `groups` bytes: its matrix transposed. */
-void TransposeRows(const uint8_t* in, int64_t rows, int64_t groups, int64_t width, uint8_t* out);
+/* The same with AVX-512. */
+void FindRangeWide(const float* in, int64_t n, float* range);
+void QuantizeFloatsWide(const float* in, int64_t n, float scale, int32_t zero, uint8_t* out);
 
 }  // namespace byoc_dnnl
 #endif  // BYOC_DNNL_BYTES_H_

@@ -75,7 +75,7 @@ void QuantizePixels(const float* in, int64_t images, int64_t plane, float scale,
   }
 }
 
-void FindRange(const float* in, int64_t n, float* range) {
+void FindRangeWide(const float* in, int64_t n, float* range) {
   float least = 0, most = 0;
 #pragma omp parallel for schedule(static) reduction(min : least) reduction(max : most)
   for (int64_t first = 0; first < n; first += kBlock) {
@@ -91,7 +91,7 @@ void FindRange(const float* in, int64_t n, float* range) {
   range[0] = least, range[1] = most;
 }
 
-void QuantizeFloats(const float* in, int64_t n, float scale, int32_t zero, uint8_t* out) {
+void QuantizeFloatsWide(const float* in, int64_t n, float scale, int32_t zero, uint8_t* out) {
   const __m512 step = _mm512_set1_ps(scale), far = _mm512_set1_ps(65536.0f);
   const __m512i shift = _mm512_set1_epi32(zero);
 #pragma omp parallel for schedule(static)

@@ -98,6 +98,8 @@ const std::map<std::string, Build>& Builds() {
       {"layer_norm", BuildLayerNorm},    {"lrn", BuildLrn},                     {"concat", BuildConcat},
       {"pad", BuildPad},                 {"reshape", BuildReshape},             {"transpose", BuildTranspose},
       {"slice", BuildSlice},             {"copy", BuildCopy},                   {"convert", BuildConvert},
+      {"range", BuildRange},             {"range_scale", BuildRangeScale},      {"range_zero", BuildRangeZero},
+      {"quantize", BuildQuantize},
       {"gather", BuildGather},           {"to_floats", BuildToFloats}};
   return builds;
 }

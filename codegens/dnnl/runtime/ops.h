@@ -26,6 +26,10 @@ void BuildTranspose(Builder& builder, const Op& op);
 void BuildSlice(Builder& builder, const Op& op);
 void BuildCopy(Builder& builder, const Op& op);
 void BuildConvert(Builder& builder, const Op& op);
+void BuildRange(Builder& builder, const Op& op);
+void BuildRangeScale(Builder& builder, const Op& op);
+void BuildRangeZero(Builder& builder, const Op& op);
+void BuildQuantize(Builder& builder, const Op& op);
 void BuildGather(Builder& builder, const Op& op);
 void BuildToFloats(Builder& builder, const Op& op);
 
