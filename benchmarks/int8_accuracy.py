@@ -3,7 +3,8 @@
 python benchmarks/int8_accuracy.py [--only NAME,...] [--samples N] [--json FILE]
 
 int8 by byoc's observers, by ONNX Runtime's static quantiser on the same batch (in its own form, QDQ), all run by ONNX
-Runtime; and byoc's default as integer-only C (csource) and on oneDNN's integers (dnnl).  Calibration samples are not among those that are counted.
+Runtime; and byoc's default as integer-only C (csource) and on oneDNN's integers (dnnl).  Calibration samples are not
+among those that are counted.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from tvm import relax
 import byoc
 from byoc.ops import call
 from byoc.ops.integer_reference import (
+    dynamic_quantize,
+    matmul_integer,
     qlinear_add,
     qlinear_average_pool,
     qlinear_conv,
@@ -202,3 +204,24 @@ def test_products_of_few_rows_are_exact_to_a_step(rows):
     attrs = {"x_zero": 5, **rounding([0.001] * 37, "uint8", 3)}
     (mine,) = compiled(qlinear_matmul, attrs, [w, bias], (x.shape, "uint8"))(x)
     assert_within_a_step(mine, rounded((x.astype("int64") - 5) @ w + bias, attrs))
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 40), (33, 40), (2, 3, 40)])
+@pytest.mark.parametrize("offset", [0.0, 1.5, -3.0])
+def test_data_quantised_at_run_time_is_multiplied_in_integers(shape, offset):
+    w = integers((40, 19), "int8", 3)
+    w_scale, bias = np.linspace(0.001, 0.02, 19, dtype="float32"), np.linspace(-1, 1, 19, dtype="float32")
+
+    def body(x):
+        parts = call(dynamic_quantize, [x], {})
+        bytes_, scale, zero = (relax.TupleGetItem(parts, i) for i in range(3))
+        floats = relax.op.astype(call(matmul_integer, [bytes_, zero, relax.const(w)], {}), "float32")
+        scales = relax.op.multiply(scale, relax.const(w_scale))
+        return relax.op.nn.gelu(relax.op.add(relax.op.multiply(floats, scales), relax.const(bias)))
+
+    x = np.random.default_rng(4).standard_normal(shape).astype("float32") + np.float32(offset)
+    function = relax_function(body, (shape, "float32"))
+    compiled = Compiled(function)
+    np.testing.assert_allclose(compiled(x)[0], host(function, x), rtol=1e-5, atol=2e-5)
+    zeros = np.zeros(shape, "float32")
+    np.testing.assert_allclose(compiled(zeros)[0], host(function, zeros), rtol=1e-5, atol=2e-5)
