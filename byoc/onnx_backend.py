@@ -6,7 +6,7 @@ outputs = backend.prepare(onnx.load("model.onnx"), targets=["csource"]).run([x])
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnx.backend.base import Backend, BackendRep, Device, DeviceType, namedtupl
 
 import byoc
 from byoc.errors import UnsupportedModelError
+from byoc.importer.elements import element_count, sequence_type
 from byoc.runtime.session import Session
 
 __all__ = ["ByocBackend", "ByocBackendRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
@@ -23,34 +24,52 @@ __all__ = ["ByocBackend", "ByocBackendRep", "is_compatible", "prepare", "run_mod
 class ByocBackendRep(BackendRep):
     """A model compiled and loaded.
 
-    ``sequences``: names of the model's outputs that are sequences, whose elements the session returns one by one.
+    Where inputs are sequences it is compiled at the first run for elements of these shapes, and again for others.
     """
 
-    def __init__(self, session: Session, sequences: Sequence[str] = ()) -> None:
-        self.session = session
-        (entry,) = session.entry_functions
-        self._inputs = [spec.name for spec in entry.inputs]
-        self._outputs: dict[str, list[str]] = {}
-        self._sequences = set(sequences)
-        for spec in entry.outputs:
-            whole = spec.name.rpartition("[")[0]
-            self._outputs.setdefault(whole if whole in self._sequences else spec.name, []).append(spec.name)
+    def __init__(self, model: onnx.ModelProto, keywords: Mapping[str, Any]) -> None:
+        self._model, self._keywords = model, dict(keywords)
+        weights = {tensor.name for tensor in model.graph.initializer}
+        self._inputs = [value.name for value in model.graph.input if value.name not in weights]
+        self._outputs = {v.name: sequence_type(v.type) is not None for v in model.graph.output}
+        self._sequences = {v.name for v in model.graph.input if sequence_type(v.type) is not None}
+        self._sessions: dict[tuple[tuple[str, tuple[int, ...]], ...], Session] = {}
+        if not self._sequences:
+            self._session({})
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Outputs, in order and by name, of one run.
+        """Outputs, in order and by name, of one run; a sequence is a list of arrays.
 
         ``inputs``: arrays in the order of the model's inputs, or by name; one array alone stands for itself.
         """
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
         given = inputs if isinstance(inputs, dict) else dict(zip(self._inputs, inputs, strict=True))
-        results = self.session.run(given)
-        values = [
-            [results[part] for part in parts] if name in self._sequences else results[name]
-            for name, parts in self._outputs.items()
-        ]
+        feeds: dict[str, Any] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, value in given.items():
+            if name not in self._sequences:
+                feeds[name] = value
+                continue
+            elements = {f"{name}[{i}]": np.asarray(element) for i, element in enumerate(value)}
+            feeds |= elements
+            shapes |= {key: element.shape for key, element in elements.items()} or {name: ()}
+        results = self._session(shapes).run(feeds)
+        values = [_collected(name, results) if many else results[name] for name, many in self._outputs.items()]
         outputs: tuple[Any, ...] = namedtupledict("Outputs", list(self._outputs))(*values)
         return outputs
+
+    def _session(self, shapes: Mapping[str, tuple[int, ...]]) -> Session:
+        key = tuple(shapes.items())
+        if key not in self._sessions:
+            known = {**self._keywords.get("shapes", {}), **shapes}
+            self._sessions[key] = byoc.compile(self._model, **{**self._keywords, "shapes": known}).session()
+        return self._sessions[key]
+
+
+def _collected(name: str, results: Mapping[str, Any]) -> list[Any]:
+    """The elements of a sequence that a session returns one by one."""
+    return [results[f"{name}[{i}]"] for i in range(element_count(name, results) or 0)]
 
 
 class ByocBackend(Backend):
@@ -68,9 +87,7 @@ class ByocBackend(Backend):
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> ByocBackendRep:
         """Compile and load; raises what :func:`byoc.compile` raises."""
-        kinds = {value.name: value.type.WhichOneof("value") for value in model.graph.output}
-        sequences = [name for name, kind in kinds.items() if kind != "tensor_type"]
-        return ByocBackendRep(byoc.compile(model, **kwargs).session(), sequences)
+        return ByocBackendRep(model, kwargs)
 
     @classmethod
     def run_node(

@@ -13,6 +13,7 @@ from tvm import relax, tirx
 from byoc.errors import ByocError, UnsupportedModelError
 from byoc.importer.control import lower_if
 from byoc.importer.dataflow import to_dataflow
+from byoc.importer.elements import element_count, sequence_type
 from byoc.importer.expand import function_of, lower_function
 from byoc.importer.fold import fold
 from byoc.importer.node_view import NodeView, is_scalar_expr
@@ -52,6 +53,10 @@ class GraphBuilder:
         scope = Scope(opsets)
         for name, variable in variables.items():
             scope.define(name, variable)
+        for value in graph.input:
+            if sequence_type(value.type) is not None:
+                count = element_count(value.name, variables) or 0
+                scope.define(value.name, ValueList(tuple(variables[f"{value.name}[{i}]"] for i in range(count))))
         self.define_initializers(graph, scope)
         nodes = live_nodes(graph.node, [value.name for value in graph.output], scope.names())
         block_builder = self.block_builder

@@ -12,6 +12,7 @@ from tvm import relax, tirx
 
 from byoc.dim import expression_text
 from byoc.errors import ModelFileError, ShapeError, UnsupportedModelError, did_you_mean
+from byoc.importer.elements import with_elements
 from byoc.importer.tensors import dtype_name
 from byoc.importer.values import Dim, Extents
 from byoc.tensor_spec import TensorSpec
@@ -41,10 +42,10 @@ class Signature:
         self._symbols: dict[str, tirx.Var] = {}
         self._replaced: dict[str, int | str] = {}
         self._equal = dict(equal or {})
-        inputs = [value for value in graph.input if value.name not in frozen]
+        inputs, shapes = with_elements((value for value in graph.input if value.name not in frozen), shapes or {})
         _check_names([value.name for value in inputs])
         declared = {value.name: _declared(value) for value in inputs}
-        wanted = _merge(declared, shapes or {})
+        wanted = _merge(declared, shapes)
         self._replace_symbols(declared, wanted)
         plain = {dim for dims in wanted.values() for dim in dims if isinstance(dim, str) and dim.isidentifier()}
         names = UniqueNames()

@@ -17,11 +17,13 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
+
+import onnx
 
 import byoc
 import byoc.onnx_backend as backend
@@ -69,22 +71,26 @@ def _in_onnxruntime(case: Case) -> bool:
 
 
 def _in_byoc(case: Case, targets: Sequence[str]) -> tuple[str, str]:
-    status, asked, used = PASSES, "", None
     try:
-        prepared = backend.prepare(case.model, targets=targets, use_cache=False)
-    except byoc.ByocError as error:
+        wrong = _run_in_byoc(case, case.model, range(len(case.model.graph.input)), targets)
+        return (WRONG, wrong) if wrong else (PASSES, "")
+    except ModelError as error:
         fixed = with_constants(case)
         if fixed is None:
             raise
-        status, asked = CONSTANTS, str(error.why)[:120]
-        model, used = fixed
-        prepared = backend.prepare(model, targets=targets, use_cache=False)
+        wrong = _run_in_byoc(case, *fixed, targets)
+        return (WRONG, wrong) if wrong else (CONSTANTS, str(error.why)[:120])
+
+
+def _run_in_byoc(case: Case, model: onnx.ModelProto, used: Container[int], targets: Sequence[str]) -> str:
+    """How the results differ; ``used``: the inputs that ``model`` has."""
+    prepared = backend.prepare(model, targets=targets, use_cache=False)
     for inputs, expected in case.data_sets:
-        arrays = [plain(x) for i, x in enumerate(inputs) if used is None or i in used]
+        arrays = [plain(x) for i, x in enumerate(inputs) if i in used]
         text = difference(case, prepared.run(arrays), expected)
         if text:
-            return WRONG, text
-    return status, asked
+            return text
+    return ""
 
 
 @dataclass
