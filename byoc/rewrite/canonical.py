@@ -41,6 +41,8 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
         partial(_with_integer_ops, entries=entries),
         *(step for lifts in LIFTS for step in (partial(lift_ops, lifts=lifts), remove_dead)),
         *(step for clean in (move_transposes, merge_reshapes, merge_affine) for step in (clean, inline_structure)),
+        relax.transform.CanonicalizeBindings(),  # a result that a reshape left as another name of one that is read
+        inline_structure,
         remove_dead,
     ):
         module = step(module)

@@ -146,3 +146,18 @@ def test_outlining_then_inlining_computes_the_same(graph: tuple, taken: set[str]
         run_on_host(prepared.module, "main", X, Y), run_on_host(outlined, "main", X, Y), strict=True
     ):
         np.testing.assert_array_equal(before, after)
+
+
+def test_a_result_that_a_reshape_to_its_own_shape_gives_a_second_name_may_be_read_too() -> None:
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((4, 8), "float32"))
+    y = relax.Var("y", relax.TensorType((4, 8), "float32"))
+    with builder.function("main", [x, y]):
+        with builder.dataflow():
+            inner = builder.emit(relax.op.exp(x))
+            result = builder.emit_output(relax.op.reshape(inner, (4, 8)))
+            further = builder.emit_output(relax.op.add(builder.emit(relax.op.sin(result)), y))
+        builder.emit_func_output(relax.Tuple([further, result]))
+    target = host_target_of("takes_all", ["exp", "sin", "add", "reshape"])
+    plan = check_same_result(builder.get(), target)
+    assert [len(f.partitions) for f in plan.functions] == [1]
