@@ -48,7 +48,7 @@ def import_model(source: ModelSource, *, shapes: ShapeRequest | None = None) -> 
     ----------
     source: path, serialised model, or ``ModelProto``.
     shapes: per input, one entry per dimension: a size fixes it, a name makes it that symbol, None or "?" frees it.
-        ``x[0]``, ``x[1]``... are the elements of an input ``x`` that is a sequence; an empty shape of ``x``: it has none.
+        ``x[0]``, ``x[1]``... are the elements of a sequence ``x``; an empty shape of ``x`` says that it has none.
 
     Raises
     ------
