@@ -11,13 +11,17 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 VARIABLE = "BYOC_CACHE_DIR"
 _DIGEST_LENGTH = 64
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+
+
+_chosen: ContextVar[Path | None] = ContextVar("cache folder", default=None)
 
 
 class CacheWarning(UserWarning):
@@ -31,7 +35,8 @@ class Cache:
     never changes.  A damaged entry counts as absent.  Where the folder cannot be written, entries go to a temporary
     folder that this object owns, after one :class:`CacheWarning`.
 
-    ``root`` None: the environment's BYOC_CACHE_DIR, else ``~/.cache/byoc``.
+    ``root`` None: what the compilation under way was told (:func:`default_folder`), else the environment's
+    BYOC_CACHE_DIR, else ``~/.cache/byoc``.
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
@@ -109,8 +114,18 @@ def _why(error: BaseException) -> str:
     return cause.strerror or str(cause)
 
 
+@contextlib.contextmanager
+def default_folder(root: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Within it, caches without a folder of their own use `root`; None changes nothing."""
+    token = _chosen.set(_chosen.get() if root is None else Path(root))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
 def _default_root() -> Path:
-    named = os.environ.get(VARIABLE)
+    named = _chosen.get() or os.environ.get(VARIABLE)
     return Path(named) if named else Path(os.path.expanduser("~")) / ".cache" / "byoc"
 
 

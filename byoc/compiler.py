@@ -24,7 +24,7 @@ from byoc.artifact import (
     open_artifact,
 )
 from byoc.artifact.interface import interface_source, interface_words
-from byoc.cache import Cache
+from byoc.cache import Cache, default_folder
 from byoc.cache_key import cache_parts, source_digest
 from byoc.codegen import CSource, PyFunc, RuntimeModule
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
@@ -173,6 +173,7 @@ def compile(
     cpu = mcpu or "native"
     report = progress or (lambda *_: None)
     with ExitStack() as stack:
+        stack.enter_context(default_folder(cache_dir))
         tuning = _tuning(stack, tune, tune_db, cpu)
         if not use_cache or digest_of_users_lowerings() is None or not all(source_digest(t) for t in found):
             return _build(plan, found, on_fail, cpu, tuning, report)

@@ -25,6 +25,11 @@ from tests.e2e.reference_runs import Reference, run, stricter_references
 from tests.models import LIGHT_MODELS, light_model, random_inputs, shared_folder, shared_models
 
 SECONDS = 600
+WHY_STRICTER = {
+    "statistics in float64": "it adds a whole plane up in one float32, of which four digits are left",
+    "no graph optimisation": "it fuses and rounds otherwise than the nodes say",
+    "each layer alone": "sums on the border of two steps fall on either side, and later layers multiply the step",
+}
 
 
 def names() -> list[str]:
@@ -144,6 +149,8 @@ def line(row: dict[str, Any]) -> str:
     detail = row.get("summary") or row.get("detail", "")
     error = f"{row['error']:.1e}" if "error" in row else ""
     beside = "" if row.get("beside", "ONNX Runtime") == "ONNX Runtime" else f" ({row['beside']})"
+    if "usual_error" in row:
+        detail += f"; beside ONNX Runtime's usual run {row['usual_error']:.1e}: {WHY_STRICTER[row['beside']]}"
     return f"{row['status'] + beside:32} {error:8} {row.get('seconds', ''):>6} {row['name']:80} {detail}"
 
 

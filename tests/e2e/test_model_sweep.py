@@ -23,7 +23,6 @@ NO_LOWERING = {
     "subgraph_input_shadows_outer_scope_value.onnx": "Loop",
     "dynamic_quantize_matmul.fused.onnx": "com.microsoft.DynamicQuantizeMatMul",
     "zipmap-string.onnx": "ai.onnx.ml.ZipMap",
-    "silero_vad_openvino_16k.onnx": "LSTM",
 }
 OTHERWISE = {
     "identity_string.onnx": "tensors of type string",
