@@ -13,6 +13,7 @@ from byoc.host.epilogue import epilogue_of
 from byoc.host.kernel import Tiled, dtype_of, wrap
 from byoc.host.machine import Machine, machine_of
 from byoc.host.matmul import matmul_kernel, takes_matmul
+from byoc.host.rows import row_kernel, takes_rows
 from byoc.host.tiling import Blocking, choose_blocking
 from byoc.lower.outline import used_variables
 from byoc.rewrite.canonical import entry_functions
@@ -100,7 +101,10 @@ class _KernelBuilder:
         taken: set[Any] = set()
         placed: dict[Any, Any] = {}
         for i, binding in enumerate(bindings):
-            if binding.var not in taken and self._kind(binding.value):
+            kind = self._kind(binding.value)
+            if kind == "rows":
+                placed[binding.var] = (binding.value, None)
+            elif binding.var not in taken and kind:
                 epilogue = epilogue_of(binding.var, bindings[i + 1 :], readers, taken)
                 taken |= {binding.var, *(s.var for s in epilogue.steps)}
                 placed[epilogue.result] = (binding.value, epilogue)
@@ -122,11 +126,15 @@ class _KernelBuilder:
             return "matmul"
         if name == "relax.nn.conv2d" and str(value.attrs.data_layout) == "NHWC" and takes_convolution(value):
             return "convolution"
-        return ""
+        return "rows" if takes_rows(value) else ""
 
     def _kernel(self, variable: Any, call: Any, epilogue: Any) -> list[Any]:
         kind = self._kind(call)
         bindings: list[Any] = []
+        if kind == "rows":
+            name = str(call.op.name).rpartition(".")[2]
+            kernel = row_kernel(call, self.machine, name)
+            return [relax.VarBinding(variable, self._call(kernel, name, list(call.args), variable.ty))]
         if kind == "matmul":
             tiled = matmul_kernel(call, epilogue, self.machine, kind)
         else:
