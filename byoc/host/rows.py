@@ -92,11 +92,20 @@ class _Row:
             shift = code.let("shift", load(place, 0))
             self._write(lambda x, _: x - self._like(shift, x))
             return
-        self._write(lambda x, _: tirx.exp(x - self._like(most, x)))
-        source, self.data = self.data, self.result
-        total = code.let("scale", tirx.const(1.0, "float32") / self._total("sum", lambda x: x))
-        self._write(lambda x, _: x * self._like(total, x))
-        self.data = source
+        scale = code.let("scale", tirx.const(1.0, "float32") / self._total("sum", self._exponential(most)))
+        self.data = self.result
+        self._write(lambda x, _: x * self._like(scale, x))
+
+    def _exponential(self, most: Any) -> Element:
+        """exp(x - most), kept in the result and read from there."""
+
+        def element(x: Any) -> Any:
+            lanes = self._lanes_of(x)
+            (at,) = x.indices
+            self.code.store(self.result, at, tirx.exp(x - self._like(most, x)))
+            return load(self.result, at.base if lanes > 1 else at, lanes)
+
+        return element
 
     def normalise(self, weights: list[Any], by_row: Any, centred: bool, epsilon: float) -> None:
         """(x - mean) over the root of the variance, times and plus weights; of an RMS norm without the mean.
