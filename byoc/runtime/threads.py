@@ -7,9 +7,6 @@ as it may ever have to be, nothing is bound, and each run uses as many threads o
 Vendors' libraries may bring OpenMP's pool as well.  GNU's spins for milliseconds between two parallel regions, which
 takes the processor from TVM's pool and from everybody else's work; here it spins for tens of microseconds, as long as
 the gaps within one partition, then sleeps.
-
-TVM's own threads wait by giving up the processor over and over, each time for a whole time slice of whoever else wants
-it.  Beside one busy process a run took 16 times as long; without that wait, 2 to 3 times.
 """
 
 from __future__ import annotations
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "BYOC_NUM_THREADS"
 _POOL_VARIABLE = "TVM_NUM_THREADS"
-_POOL_SPINS = "0"  # times that a thread of TVM's pool yields before it sleeps
 _OPENMP_SPINS = "2000"  # rounds of GNU OpenMP's waiting loop before a thread sleeps
 _BIG_CORES = 1  # TVM's default way of choosing processors
 _applied = threading.local()
@@ -74,7 +70,6 @@ def core_count() -> int:
 def prepare_pool(threads: int) -> None:
     """Let pools that do not exist yet be large enough for ``threads``; call it before TVM runs anything."""
     os.environ.setdefault("TVM_BIND_THREADS", "0")
-    os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", _POOL_SPINS)
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _OPENMP_SPINS)
     present = os.environ.get(_POOL_VARIABLE, "")
