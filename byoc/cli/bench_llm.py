@@ -118,7 +118,6 @@ def _rivals(
     from byoc.llm.bench.engine import EngineSpec
     from byoc.llm.bench.gguf_file import write_gguf
     from byoc.llm.bench.llama_cpp import KV_TYPES, bindings
-    from byoc.llm.weights import WeightSpec
 
     wanted = [kind.strip() for kind in kinds.split(",")]
     unknown = [kind for kind in wanted if kind not in KV_TYPES]
@@ -127,6 +126,6 @@ def _rivals(
     if any(int(f["batch"]) != 1 for f in facts):
         raise UsageError("llama.cpp is measured with one sequence", "an artifact has more", "compile it with --batch 1")
     bindings()
-    write_gguf(folder, path, WeightSpec.parse(str(facts[0]["weights"])).bits)
+    write_gguf(folder, path, int(facts[0]["weight_bits"]))
     context = max(effort.contexts) + max(effort.steps, 2)
     return [EngineSpec("llama.cpp", str(path), kind, threads, context) for kind in wanted]

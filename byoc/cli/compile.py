@@ -188,14 +188,15 @@ def within_budget(flags: LanguageFlags, report: Path | None, budget: str | None)
             "a report is asked for what fits in so much memory",
             "write --pareto report.json --budget 512MB",
         )
-    if flags.given():
-        raise UsageError(f"--pareto chooses {flags.given()[0]}", "both cannot be given", "drop one of them")
+    chosen = replace(flags, calibrate=None).given()
+    if chosen:
+        raise UsageError(f"--pareto chooses {chosen[0]}", "both cannot be given", "drop one of them")
     from byoc.pareto.report import Report, parse_bytes, recommend
 
     found = Report.read(report)
     row = recommend(found, parse_bytes(budget))
     chunk = min(row["chunk"] or found.context, found.context)
-    return LanguageFlags(kv=row["kv"], weights=row["weights"], context=found.context, chunk=chunk)
+    return replace(flags, kv=row["kv"], weights=row["weights"], context=found.context, chunk=chunk)
 
 
 def model_name(model: Path) -> str:

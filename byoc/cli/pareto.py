@@ -26,6 +26,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--text", type=_PATH, metavar="FILE", help="Measure perplexity on this text.")
 @click.option("--task", "tasks", multiple=True, metavar="NAME:K=V,..", help="Measure a task (repeatable).")
 @click.option("--space", "space_file", type=_PATH, metavar="FILE", help="TOML or YAML file of what to search.")
+@click.option("--calibrate", type=_PATH, metavar="FILE", help="Text that awq weights and per-tensor caches need.")
 @click.option("--context", type=click.IntRange(min=8), metavar="N", help="Tokens in the cache.  [default: the model's]")
 @click.option(
     "-t", "--target", "targets", multiple=True, default=("csource",), show_default=True, metavar="A,B", help="Codegens."
@@ -56,6 +57,7 @@ def command(
     text: Path | None,
     tasks: tuple[str, ...],
     space_file: Path | None,
+    calibrate: Path | None,
     context: int | None,
     targets: tuple[str, ...],
     output: Path | None,
@@ -77,6 +79,7 @@ def command(
     Compiles configurations, measures memory and accuracy, and ends with those that nothing smaller equals.
     Interrupted, it keeps what is finished; the same command goes on from there.
     """
+    from byoc.llm.calibration_text import read_calibration
     from byoc.llm.config import read_config
     from byoc.pareto.evaluate import Study, freeze
     from byoc.pareto.evolution import Evolution
@@ -95,6 +98,8 @@ def command(
         raise UsageError(
             "no task is given", "accuracy is measured by tasks", "--text corpus.txt measures perplexity on a text"
         )
+    if calibrate is not None:
+        read_calibration(calibrate, model)  # a wrong file is told before anything is compiled
     database = db or Path(f"{model.resolve().name}.pareto.db")
     for file in filter(None, (output, save_report, csv_file, database)):
         check_writable(file)
@@ -102,6 +107,7 @@ def command(
     study = Study(
         str(model.resolve()), frozen, context or config.longest, parse_targets(targets), seed,
         cache_dir=str(cache_dir.resolve()) if cache_dir else "",
+        calibrate=str(calibrate.resolve()) if calibrate else "",
     )  # fmt: skip
     parts = (1.0,) if no_halving else (0.25, 1.0)
     effort = Effort(exhaustive, parts, Evolution(trials), not no_resident)

@@ -90,6 +90,7 @@ def _facts(config: ModelConfig, settings: Settings) -> dict[str, Any]:
         "kv_heads": config.kv_heads, "head_dim": config.head_dim, "begin": config.begin, "end": list(config.end),
         "context": settings.context, "chunk": settings.chunk, "batch": settings.batch, "kv": settings.kv_text,
         "weights": f"{config.packed}, others {settings.weights}" if config.packed else str(settings.weights),
+        "weight_bits": config.packed.bits if config.packed else settings.weights.bits,
         "windows": list(config.windows),
     }  # fmt: skip
     if settings.calibration:

@@ -39,10 +39,12 @@ class Configuration:
         )
 
     def command(self, model: Path | str, context: int) -> str:
-        """The command that compiles it."""
+        """The command that compiles it; FILE in it stands for the calibration text."""
         kv = f"'{self.kv}'" if ";" in self.kv else self.kv
         chunk = min(self.chunk or context, context)
         flags = f"--kv {kv} --weights {self.weights} --context {context} --chunk {chunk}"
+        if self.weights.startswith("awq") or "per-tensor" in self.kv:
+            flags += " --calibrate FILE"
         return f"byoc compile {model} --target csource {flags}"
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from byoc.errors import ByocError
+from byoc.llm.calibration_text import read_calibration
 from byoc.llm.config import read_config
 from byoc.llm.model import TOKENIZER, language_model
 from byoc.llm.session import LanguageSession
@@ -29,7 +30,7 @@ class Study:
     Attributes
     ----------
     folder: of the model.  tasks: (name, options as JSON-like values frozen by `freeze`).  targets: for ``compile``.
-    threads: of a session; 0 for the machine's.
+    threads: of a session; 0 for the machine's.  calibrate: file of the calibration text, or empty.
     """
 
     folder: str
@@ -39,6 +40,7 @@ class Study:
     seed: int = 0
     threads: int = 0
     cache_dir: str = ""
+    calibrate: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,15 @@ def compile_configuration(study: Study, configuration: Configuration) -> Any:
     import byoc
 
     settings = configuration.settings(read_config(study.folder), study.context)
+    if study.calibrate:
+        settings = replace(settings, calibration=_calibration(study.calibrate, study.folder))
     model = language_model(study.folder, settings)
     return byoc.compile(model, study.targets, cache_dir=study.cache_dir or None)
+
+
+@lru_cache(maxsize=2)
+def _calibration(file: str, folder: str) -> tuple[int, ...]:
+    return read_calibration(file, folder)
 
 
 def evaluate(job: Job) -> Outcome:

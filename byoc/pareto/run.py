@@ -53,6 +53,7 @@ def search(
     Raises :class:`UsageError`, and what reading the model raises.
     """
     config = read_config(study.folder)
+    space.check_calibration(bool(study.calibrate))
     candidates = space.configurations(config)
     space.checked_mixed(config)
     tasks = list(zip((name for name, _ in study.tasks), tasks_of(study), strict=True))
@@ -77,7 +78,7 @@ def search(
 
 
 def study_key(study: Study) -> str:
-    """SHA-256 of the model's files, the tasks with the files they name, the context, the seed and the targets."""
+    """SHA-256 of the model's files, the tasks with the files they name, the calibration text, the context and so on."""
     digest = hashlib.sha256(json.dumps([byoc.__version__, study.context, study.seed, study.targets]).encode())
     folder = Path(study.folder)
     paths = [folder / "config.json", folder / "tokenizer.json", *Checkpoint(folder).files]
@@ -86,6 +87,8 @@ def study_key(study: Study) -> str:
         files = {k: Path(v) for k, v in thawed.items() if isinstance(v, str) and k in ("file", "text")}
         digest.update(json.dumps([name, {k: v for k, v in thawed.items() if k not in files}]).encode())
         paths += files.values()
+    if study.calibrate:
+        paths.append(Path(study.calibrate))
     for path in paths:
         if path.is_file():
             digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -48,7 +48,7 @@ class SearchSpace:
     granularity: tuple[str, ...] = ("per-token",)
     group: tuple[int, ...] = (32,)
     key_transform: tuple[str, ...] = ("none",)
-    weights: tuple[str, ...] = ("f32", "rtn8:g32", "rtn4:g32")
+    weights: tuple[str, ...] = ("f16", "rtn8:g32", "rtn4:g32")
     chunk: tuple[int, ...] = (256,)
     constraints: tuple[str, ...] = ("k_bits >= v_bits",)
     reference: Configuration = field(default_factory=lambda: Configuration("k16v16", "f32", 256))
@@ -77,14 +77,15 @@ class SearchSpace:
         named = {**values, "k_bits": spec.keys.bits, "v_bits": spec.values.bits}
         if not all(c.holds(named) for c in constraints):
             return None
-        options = [str(values["granularity"]), f"g{values['group']}", str(values["key_transform"])]
+        granularity = str(values["granularity"])
+        group = [] if granularity == "per-tensor" else [f"g{values['group']}"]  # one scale has no groups
+        options = [granularity, *group, str(values["key_transform"])]
         if spec.keys.is_float and spec.values.is_float:
             options = []
         elif spec.keys.is_float:
             options.pop()  # a transform serves quantised keys only
         spec = KVSpec.parse(":".join([str(values["bits"]), *options]))
         weights = WeightSpec.parse(str(values["weights"]))
-        _require_no_calibration(str(values["granularity"]))
         linear = (config.hidden, config.intermediate, config.heads * config.head_dim)
         if not weights.is_float and weights.group and any(n % weights.group for n in linear):
             return None
@@ -93,6 +94,18 @@ class SearchSpace:
         except UsageError:
             return None
         return Configuration(str(spec), str(weights), int(values["chunk"]))
+
+    def check_calibration(self, given: bool) -> None:
+        """Raise :class:`UsageError` where values need a calibration text and none is `given`."""
+        kv = [*self.granularity, *(text for mixed in self.mixed for text in (mixed.low, mixed.keep)), self.reference.kv]
+        needs = [w for w in (*self.weights, self.reference.weights) if w.startswith("awq")]
+        needs += [text for text in kv if "per-tensor" in text]
+        if needs and not given:
+            raise UsageError(
+                f'"{needs[0]}" cannot be searched without a calibration text',
+                "its scales are chosen by what the model computes on it",
+                "add --calibrate FILE, a text other than the one that is measured",
+            )
 
     def checked_mixed(self, config: ModelConfig) -> None:
         """Raise :class:`UsageError` where a mixed precision does not fit the model."""
@@ -119,15 +132,6 @@ class SearchSpace:
                 parse_kv(text, config.layers)
                 found[Configuration(text, str(WeightSpec.parse(weights)), chunk)] = None
         return list(found)
-
-
-def _require_no_calibration(granularity: str) -> None:
-    if granularity == "per-tensor":
-        raise UsageError(
-            '"per-tensor" cannot be searched',
-            "it needs scales from calibration, which byoc does not do for language models",
-            "search other granularities",
-        )
 
 
 def read_space(path: Path | None) -> tuple[SearchSpace, dict[str, dict[str, Any]]]:

@@ -118,7 +118,7 @@ def test_a_field_of_emitted_source_that_is_nonsense_is_named(fields: dict[str, o
     def emit(self: Loops, partition: object) -> CSource:
         return CSource(**{"code": "int x;", "symbols": ("s",), **fields})  # type: ignore[arg-type]
 
-    with pytest.raises(EmitError, match='emit returned a CSource for partition sloppy_main_0') as told:
+    with pytest.raises(EmitError, match="emit returned a CSource for partition sloppy_main_0") as told:
         byoc.compile(CHAIN, [registered("sloppy", emit=emit)], use_cache=False)
     assert what in told.value.what and told.value.why == why
 

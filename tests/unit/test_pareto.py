@@ -68,9 +68,34 @@ def test_a_space_has_each_configuration_once_and_none_that_cannot_be() -> None:
     ]
 
 
-def test_a_granularity_that_needs_calibration_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"cannot be searched\n.*calibration"):
-        SearchSpace(bits=("k4v4",), group=(16,), granularity=("per-tensor",)).configurations(CONFIG)
+@pytest.mark.parametrize(
+    "space",
+    [
+        SearchSpace(granularity=("per-token", "per-tensor")),
+        SearchSpace(weights=("f16", "awq4:g32")),
+        SearchSpace(mixed=(MixedPrecision("k4v4:per-tensor", "k8v8:g16"),)),
+    ],
+)
+def test_what_needs_a_calibration_text_is_refused_without_one(space: SearchSpace) -> None:
+    with pytest.raises(UsageError, match="cannot be searched without a calibration text"):
+        space.check_calibration(False)
+    space.check_calibration(True)
+    SearchSpace().check_calibration(False)
+
+
+def test_a_cache_with_one_scale_has_no_groups_and_its_command_names_the_text() -> None:
+    space = SearchSpace(
+        bits=("k16v16", "k8v8"), group=(8, 16), granularity=("per-token", "per-tensor"), weights=("f16", "awq4:g32")
+    )
+    found = space.configurations(CONFIG)
+    assert [str(c) for c in found] == [
+        "k16v16 f16 chunk 256", "k16v16 awq4:g32 chunk 256",
+        "k8v8:g8 f16 chunk 256", "k8v8:g8 awq4:g32 chunk 256",
+        "k8v8:g16 f16 chunk 256", "k8v8:g16 awq4:g32 chunk 256",
+        "k8v8:per-tensor f16 chunk 256", "k8v8:per-tensor awq4:g32 chunk 256",
+    ]  # fmt: skip
+    needing = [c for c in found if c.command("m", 64).endswith("--chunk 64 --calibrate FILE")]
+    assert [str(c) for c in needing] == [str(c) for c in found if "awq" in str(c) or "per-tensor" in str(c)]
 
 
 def test_mixed_precision_keeps_the_most_sensitive_layers() -> None:
