@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 
 import byoc
 from byoc.cli import main
+from byoc.errors import UsageError
 from byoc.llm.config import read_config
 from byoc.llm.model import language_model
 from byoc.pareto.configuration import Configuration
@@ -68,6 +70,27 @@ def test_every_configuration_is_measured_on_its_artifact(report) -> None:
 def test_a_second_search_finds_the_same(folder: Path, report) -> None:
     again = search(study_in(folder), SPACE, EFFORT, folder / "second.db", ThisProcess(), silent)
     assert again.to_json() == report.to_json()
+
+
+@pytest.mark.slow
+def test_what_a_calibration_text_chooses_is_searched_with_one(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "ids.npy", np.random.default_rng(1).integers(0, 40, 200))
+    space = replace(SPACE, bits=("k8v8",), granularity=("per-tensor",), weights=("f16", "awq4:g8"))
+    with pytest.raises(UsageError, match='"awq4:g8" cannot be searched without a calibration text'):
+        search(study_in(folder), space, EFFORT, tmp_path / "none.db", ThisProcess(), silent)
+    study = replace(study_in(folder), calibrate=str(tmp_path / "ids.npy"))
+    found = search(study, space, replace(EFFORT, parts=(1.0,)), tmp_path / "trials.db", ThisProcess(), silent)
+    assert found.refused == []
+    memory = {f"{row['kv']} {row['weights']}": row["memory"] for row in found.rows}
+    assert set(memory) == {"k16v16 f32", "k8v8:per-tensor f16", "k8v8:per-tensor awq4:g8"}
+    assert memory["k8v8:per-tensor f16"]["cache"] == 2 * 2 * 2 * 32 * 8  # a byte for each number, no scales
+    assert memory["k8v8:per-tensor f16"]["weights"] < 0.8 * memory["k16v16 f32"]["weights"]
+    (tmp_path / "report.json").write_text(found.to_json())
+    flags = ["--pareto", "report.json", "--budget", "1GB", "--calibrate", "ids.npy", "--dry-run"]
+    flags = [str(tmp_path / f) if (tmp_path / f).is_file() else f for f in flags]
+    assert main(["compile", str(folder / "tiny"), "-t", "csource", *flags]) == 0, capsys.readouterr().err
 
 
 def test_layers_in_different_formats_are_one_partition(folder: Path) -> None:
