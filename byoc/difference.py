@@ -30,14 +30,20 @@ class Difference:
     note: str = ""
     cosine: float = 1.0
     snr: float = float("inf")
+    bound: float | None = None
 
     def tolerance(self, asked: float | None) -> float:
-        """The bound on `max_rel` for this dtype, unless one was asked for."""
-        return whole_output(self.dtype) if asked is None else asked
+        """The bound on `max_rel`: one that was asked for, this result's own, or that of its dtype."""
+        if asked is not None:
+            return asked
+        return whole_output(self.dtype) if self.bound is None else self.bound
 
 
-def difference(name: str, got: np.ndarray, want: np.ndarray) -> Difference:
-    """Compare one output with its reference, element by element, in float64."""
+def difference(name: str, got: np.ndarray, want: np.ndarray, bound: float | None = None) -> Difference:
+    """Compare one output with its reference, element by element, in float64.
+
+    `bound` on `max_rel` replaces that of the dtype.
+    """
     dtype, shape = str(got.dtype), tuple(got.shape)
     if shape != tuple(want.shape) or dtype != str(want.dtype):
         note = f"has {dtype}{list(shape)}, the reference {want.dtype}{list(want.shape)}"
@@ -51,7 +57,7 @@ def difference(name: str, got: np.ndarray, want: np.ndarray) -> Difference:
     left, right = left[finite], right[finite]
     max_abs = float(np.max(np.abs(left - right), initial=0.0))
     scale = float(np.max(np.abs(right), initial=0.0)) or 1.0
-    return Difference(name, dtype, shape, max_abs, max_abs / scale, "", _cosine(left, right), _snr(left, right))
+    return Difference(name, dtype, shape, max_abs, max_abs / scale, "", _cosine(left, right), _snr(left, right), bound)
 
 
 def _unequal(name: str, dtype: str, shape: tuple[int, ...], note: str) -> Difference:

@@ -71,6 +71,7 @@ def command(
     """
     from byoc.cli.run import find_entry, make_inputs
     from byoc.verify import bisect, verification_json, verification_text, verify, write_bundle
+    from byoc.verify.sequence import sequence_inputs
 
     if bundle is not None:
         check_writable_folder(bundle)
@@ -80,13 +81,19 @@ def command(
         shapes = tuple(
             f"{name}={','.join('?' if d is None else str(d) for d in s)}" for name, s in request.shapes.items()
         )
-        arrays = make_inputs(function, inputs, shapes if source.suffix == ".byoc" else (), seed)
-        result = verify(session, plan, arrays, entry=function.name)
+        state = None
+        if session.manifest.language_model is not None and not inputs:
+            arrays, state = sequence_inputs(session, function.name, seed)
+        else:
+            arrays = make_inputs(function, inputs, shapes if source.suffix == ".byoc" else (), seed)
+        result = verify(session, plan, arrays, entry=function.name, state=state)
     bad = [e for e in result.partitions if not e.passes(tolerance)]
     culprits: list[Culprit] = []
     if wants_bisect:
         for error in bad:
-            culprits += bisect(plan, error.symbol, arrays, entry=function.name, tolerance=tolerance, threads=threads)
+            culprits += bisect(
+                plan, error.symbol, arrays, entry=function.name, tolerance=tolerance, threads=threads, state=state
+            )
     compared = against_onnxruntime(origin, arrays, result, threads)
     if bundle is not None and result.partitions:
         worst = max(result.partitions, key=lambda e: (not e.passes(tolerance), e.worst.max_rel))

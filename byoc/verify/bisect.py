@@ -10,6 +10,7 @@ import byoc
 from byoc.difference import Difference
 from byoc.partitioner.plan import Composite, Partition, Plan
 from byoc.partitioner.single import cut
+from byoc.runtime.state import State
 from byoc.verify.check import carried_out, verify
 
 
@@ -36,6 +37,7 @@ def bisect(
     entry: str = "main",
     tolerance: float | None = None,
     threads: int | None = None,
+    state: State | None = None,
 ) -> tuple[Culprit, ...]:
     """The composites of partition `symbol` that are beyond tolerance by themselves.
 
@@ -44,7 +46,7 @@ def bisect(
     """
     part = next(p for f in plan.functions for p in f.partitions if p.symbol == symbol)
     ordered = sorted(part.composites, key=lambda c: c.root)
-    trial = _Trial(plan, part, inputs, entry, tolerance, threads)
+    trial = _Trial(plan, part, inputs, entry, tolerance, threads, state)
     found = trial.failing([(c,) for c in ordered])
     if found:
         return tuple(culprit for _, culprit in found)
@@ -69,6 +71,7 @@ class _Trial:
     entry: str
     tolerance: float | None
     threads: int | None
+    state: State | None
 
     def failing(self, groups: Sequence[Sequence[Composite]]) -> list[tuple[Sequence[Composite], Culprit]]:
         whole = {c.root: c for c in self.part.composites}
@@ -79,7 +82,7 @@ class _Trial:
         artifact = byoc.compile(plan, use_cache=False)
         done = carried_out(plan, artifact)
         with artifact.session(self.threads) as session:
-            result = verify(session, done, self.inputs, entry=self.entry)
+            result = verify(session, done, self.inputs, entry=self.entry, state=self.state)
         function = next(f for f in done.functions if f.name == self.entry)
         bad = {e.symbol: e for e in result.partitions if not e.passes(self.tolerance)}
         found: list[tuple[Sequence[Composite], Culprit]] = []

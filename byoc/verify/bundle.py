@@ -40,17 +40,22 @@ def write_bundle(folder: Path, plan: Plan, artifact: Any, error: PartitionError)
     function = References(plan, [error.symbol]).functions[error.symbol]
     names = [str(p.name) for p in function.params][: len(error.record.inputs)]
     _write_arrays(folder / "inputs", dict(zip(names, error.record.inputs, strict=True)))
-    golden = {d.name.replace(" ", "_"): a for d, a in zip(error.differences, error.record.golden, strict=True)}
+    made = (*error.record.golden, *error.record.states)
+    golden = {d.name.replace(" ", "_"): a for d, a in zip(error.differences, made, strict=True)}
     _write_arrays(folder / "golden", golden)
     _write(folder / "partition.txt", function.script(show_meta=False) + "\n")
-    _write(folder / "run.py", _RUN.read_text(encoding="utf-8"))
     for name, text in getattr(artifact, "sources", {}).items():
         if Path(name).stem == error.symbol:
             _write(folder / Path(name).name, text)
-    compiled = _compiled_alone(plan, error, function)
-    note = "" if compiled is not None else "the partition alone is cut otherwise, so that there is no artifact of it"
+    compiled = None if error.record.states else _compiled_alone(plan, error, function)
+    note = ""
+    if error.record.states:
+        note = "the partition updates states, which its inputs hold and an artifact of it alone would begin without"
+    elif compiled is None:
+        note = "the partition alone is cut otherwise, so that there is no artifact of it"
     if compiled is not None:
         compiled.save(folder / "partition.byoc")
+        _write(folder / "run.py", _RUN.read_text(encoding="utf-8"))
     _write(folder / "partition.json", json.dumps(_excerpt(plan, error, names, note), indent=1, default=str) + "\n")
     return tuple(sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()))
 

@@ -13,7 +13,9 @@ from byoc.errors import SessionError
 from byoc.partitioner.plan import FunctionPlan, Partition, Plan
 from byoc.runtime import Session
 from byoc.runtime.session import Loadable
-from byoc.runtime.tensors import numpy_from_tensor
+from byoc.runtime.state import State
+from byoc.runtime.tensors import aligned_copy, numpy_from_tensor, tensor_from_numpy
+from byoc.verify.caches import cache_differences
 from byoc.verify.reference import References
 
 Array = np.ndarray[Any, Any]
@@ -21,17 +23,22 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Record:
-    """What a partition was given, what its reference makes of it, and what the target made of it."""
+    """What a partition was given, what its reference makes of it, and what the target made of it.
+
+    `updated` is how far the inputs are off that both updated in place, `states` what the reference left in them.
+    """
 
     inputs: tuple[Array, ...]
     shape_args: tuple[int, ...]
     golden: tuple[Array, ...]
     results: tuple[Array, ...]
+    updated: tuple[Difference, ...] = ()
+    states: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True)
 class PartitionError:
-    """How far a partition is from its reference: one difference for each of its results.
+    """How far a partition is from its reference: one difference for each of its results, then the caches it updates.
 
     `record` holds the call with the largest error.
     """
@@ -80,6 +87,7 @@ def verify(
     *,
     entry: str = "main",
     references: References | None = None,
+    state: State | None = None,
 ) -> Verification:
     """Verify one entry function on `inputs`.
 
@@ -90,6 +98,7 @@ def verify(
     ----------
     session: on an artifact that was compiled from `plan`.
     plan: as it was carried out, with its model; see :func:`carried_out`.
+    state: that both runs begin with, each on a copy; by default all zero.
 
     Raises
     ------
@@ -97,14 +106,16 @@ def verify(
     """
     function = next(f for f in plan.functions if f.name == entry)
     observer = _Observer(references or References(plan), {p.symbol for p in function.partitions})
+    state = session.new_state() if state is None else state
     session.set_instrument(observer)
     try:
-        oracle = {name: array.copy() for name, array in session.run(inputs, entry=entry).items()}
+        run = session.run(inputs, entry=entry, state=state.copy())
+        oracle = {name: array.copy() for name, array in run.items()}
     finally:
         session.set_instrument(None)
     if observer.failure is not None:
         raise observer.failure
-    results = session.run(inputs, entry=entry)
+    results = session.run(inputs, entry=entry, state=state.copy())
     outputs = tuple(difference(name, results[name], oracle[name]) for name in oracle)
     errors = [_error(part, function, observer.records[part.symbol]) for part in function.partitions]
     return Verification(entry, tuple(errors), outputs, oracle, results)
@@ -115,13 +126,22 @@ def carried_out(plan: Plan, artifact: Loadable) -> Plan:
     return replace(Plan.from_json(artifact.plan_json), model=plan.model)
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """A call under way: its inputs, None for a shape, and the reference's results and states by parameter."""
+
+    inputs: list[Array | None]
+    golden: list[Array]
+    states: dict[int, Array]
+
+
 class _Observer:
     """Replaces what partitions return by what their references return."""
 
     def __init__(self, references: References, symbols: set[str]) -> None:
         self.references, self.symbols = references, symbols
         self.records: dict[str, list[Record]] = {symbol: [] for symbol in symbols}
-        self.pending: list[tuple[tuple[Array, ...], list[Any]]] = []
+        self.pending: list[_Pending] = []
         self.failure: SessionError | None = None
 
     def __call__(self, function: Any, symbol: str, before: bool, result: Any, *arguments: Any) -> int:
@@ -137,17 +157,30 @@ class _Observer:
     def _before(self, symbol: str, arguments: tuple[Any, ...]) -> None:
         """A partition may overwrite its inputs by mistake; the reference must not see that."""
         given = list(arguments[: self.references.parameters_of(symbol)])
-        golden = [array.copy() for array in self.references.run(symbol, given)]
-        inputs = tuple(_array(a).copy() for a in given if _is_tensor(a))
-        self.pending.append((inputs, golden))
+        updates = self.references.updates_of(symbol)
+        before = [_array(a).copy() if _is_tensor(a) else None for a in given]
+        states = {k: aligned_copy(_array(given[k])) for k in sorted(updates.parameters)}
+        for k, array in states.items():  # the partition appends to the tensor itself, its reference to a copy
+            given[k] = tensor_from_numpy(array, str(arguments[k].dtype))
+        results = self.references.run(symbol, given)
+        golden = [array.copy() for k, array in enumerate(results) if k not in updates.returned]
+        self.pending.append(_Pending(before, golden, states))
 
     def _after(self, symbol: str, arguments: tuple[Any, ...]) -> None:
-        inputs, golden = self.pending.pop()
+        pending = self.pending.pop()
         begin = self.references.parameters_of(symbol)
-        views = [_array(a) for a in arguments[begin : begin + len(golden)]]
+        views = [_array(a) for a in arguments[begin : begin + len(pending.golden)]]
         shape = next((tuple(int(d) for d in a) for a in arguments[:begin] if not _is_tensor(a)), ())
-        record = Record(inputs, shape, tuple(golden), tuple(view.copy() for view in views))
-        for view, wanted in zip(views, golden, strict=True):
+        held = {k: _array(arguments[k]) for k in pending.states}
+        record = Record(
+            tuple(array for array in pending.inputs if array is not None),
+            shape,
+            tuple(pending.golden),
+            tuple(view.copy() for view in views),
+            cache_differences(self.references.updates_of(symbol), pending.inputs, held, pending.states),
+            tuple(pending.states.values()),
+        )
+        for view, wanted in zip((*views, *held.values()), (*pending.golden, *pending.states.values()), strict=True):
             view[...] = wanted
         self.records[symbol].append(record)
 
@@ -163,7 +196,8 @@ def _array(tensor: Any) -> Array:
 def _error(part: Partition, function: FunctionPlan, records: list[Record]) -> PartitionError:
     ops = [function.ops[i] for i in part.ops]
     compared = [
-        (tuple(difference(f"result {i}", got, want) for i, (got, want) in enumerate(_pairs(r))), r) for r in records
+        ((*(difference(f"result {i}", got, want) for i, (got, want) in enumerate(_pairs(r))), *r.updated), r)
+        for r in records
     ]
     if not compared:  # in a branch of the model that this run did not take
         empty = Record((), (), (), ())

@@ -12,7 +12,9 @@ from tvm import relax
 from byoc.host.pipeline import compile_host
 from byoc.lower.outline import SYMBOL, outline
 from byoc.partitioner.plan import Plan
+from byoc.relax_graph import graph_of
 from byoc.runtime.tensors import numpy_from_tensor
+from byoc.verify.caches import Updates, updates_of
 
 Array = np.ndarray[Any, Any]
 
@@ -29,6 +31,7 @@ class References:
                 if symbols is None or symbol in symbols:
                     self.functions[symbol] = function.without_attr("Codegen")
         self._machine: Any = None
+        self._updates: dict[str, Updates] = {}
 
     def results_of(self, symbol: str) -> int:
         """How many tensors a partition returns."""
@@ -38,6 +41,12 @@ class References:
     def parameters_of(self, symbol: str) -> int:
         """How many arguments it takes, a shape included."""
         return len(self.functions[symbol].params)
+
+    def updates_of(self, symbol: str) -> Updates:
+        """The parameters that it updates in place."""
+        if symbol not in self._updates:
+            self._updates[symbol] = updates_of(graph_of(symbol, self.functions[symbol]))
+        return self._updates[symbol]
 
     def run(self, symbol: str, arguments: Sequence[Any]) -> list[Array]:
         """The results of a partition for these tensors (and shape)."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from byoc.cli import main
+from tests.language_models import make_folder
 
 # Right but for windows of 3, of which it leaves out the last row.
 POOLING = '''
@@ -134,3 +135,55 @@ def test_symbolic_shapes_are_verified_at_the_sizes_of_the_inputs(
     assert main(["verify", model, "--target", "csource", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["outputs"][0]["shape"] == [1, 1, 672, 672]
+
+
+@pytest.fixture(scope="module")
+def language_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    make_folder(path, vocab_size=256)
+    return str(path)
+
+
+LANGUAGE = ["--kv", "k32v32", "--context", "32", "--chunk", "8", "--entry", "decode"]
+
+
+@pytest.mark.parametrize("entry", ["prefill", "decode"])
+def test_a_language_model_is_verified_in_the_middle_of_a_sequence(
+    capsys: pytest.CaptureFixture[str], shared_models: Path, entry: str
+) -> None:
+    model = str(shared_models / "byte-llama")
+    flags = ["--kv", "k8v4", "--context", "64", "--chunk", "16", "--entry", entry]
+    assert main(["verify", model, "--target", "csource", *flags, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    results = told["partitions"][0]["results"]
+    assert [r["name"] for r in results] == [
+        "result 0",
+        *(f"cache {n}.{i}" for i in range(4) for n in ("keys", "values")),
+    ]
+    assert all(r["passed"] for r in results)
+    assert {r["dtype"] for r in results} == {"float32"} and results[2]["shape"] == [1, 2, 64, 32]
+    assert 0.02 < results[2]["tolerance"] < 0.2  # one of the 15 steps of a 4-bit cache
+    assert told["outputs"][0]["max_rel"] < 1e-5
+
+
+def test_an_append_to_the_wrong_place_is_found_in_the_cache_and_named(
+    capsys: pytest.CaptureFixture[str], language_folder: str, tmp_path: Path
+) -> None:
+    mutant = ["--plugin", str(Path(__file__).parents[1] / "codegens" / "mutants.py"), "--target", "mutant"]
+    right = ["verify", language_folder, *mutant, "--pin", "op:Add=host", *LANGUAGE, "--json"]
+    assert main(right) == 0
+    capsys.readouterr()
+    wrong = ["--option", "mutant.fault=forgets what the cache holds"]
+    assert main([*right, *wrong, "--bisect", "--bundle", str(tmp_path / "bundle")]) == 9
+    told = json.loads(capsys.readouterr().out)
+    bad = [(r["name"], p["first_node"]) for p in told["partitions"] for r in p["results"] if not r["passed"]]
+    named = [
+        (f"cache {k}.{i}", f"layers.{i}/{n}_append") for i in range(2) for k, n in (("keys", "k"), ("values", "v"))
+    ]
+    assert sorted(bad) == sorted(named)
+    assert sorted(c["nodes"][0] for c in told["bisected"]) == sorted(node for _, node in named)
+    assert told["outputs"][0]["passed"] is False
+    written = sorted(str(f.relative_to(tmp_path)) for f in (tmp_path / "bundle").rglob("*") if f.is_file())
+    assert "bundle/run.py" not in written and any("golden/00_cache" in name for name in written)
+    note = json.loads((tmp_path / "bundle" / "partition.json").read_text())["note"]
+    assert note.startswith("the partition updates states")
