@@ -23,7 +23,7 @@ def link(executable: Any, objects: Sequence[str], libraries: Sequence[str], fold
     path = folder / "model.so"
     workspace = folder / "host"
     workspace.mkdir(exist_ok=True)
-    flags = [*_LINK_FLAGS, *(x if x.startswith(("-", "/")) else f"-l{x}" for x in libraries)]
+    flags = [*_LINK_FLAGS, *(flag for library in libraries for flag in _flags_of(library))]
     try:
         executable.export_library(
             str(path), addons=list(objects), workspace_dir=str(workspace), options=flags, cc=find_compiler("c++")
@@ -31,6 +31,14 @@ def link(executable: Any, objects: Sequence[str], libraries: Sequence[str], fold
     except Exception as error:
         raise CompilerError("the artifact cannot be linked", linker_complaint(error)) from error
     return path.read_bytes()
+
+
+def _flags_of(library: str) -> list[str]:
+    """A shared library is asked for by its name, and looked for where it lies now before anywhere else."""
+    if library.startswith("/") and ".so" in Path(library).name:
+        folder = Path(library).parent
+        return [f"-L{folder}", f"-l:{Path(library).name}", f"-Wl,-rpath,{folder}"]
+    return [library if library.startswith(("-", "/")) else f"-l{library}"]
 
 
 def linker_complaint(error: BaseException) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 import importlib.util
 import os
 import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,11 +100,22 @@ def _load_from_environment(complaint: str) -> bool:
     missing = re.search(r"([^\s/]+): cannot open shared object file", complaint)
     if missing is None:
         return False
-    try:
-        ctypes.CDLL(os.path.join(sys.prefix, "lib", missing.group(1)))
-    except OSError:
-        return False
-    return True
+    for path in _places_of(missing.group(1)):
+        try:
+            ctypes.CDLL(path)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _places_of(library: str) -> Iterator[str]:
+    """Where this environment may have it: its ``lib``, and the packages of codegens, none of which is imported."""
+    yield os.path.join(sys.prefix, "lib", library)
+    for entry in importlib.metadata.entry_points(group="byoc.codegens"):
+        for file in (entry.dist.files if entry.dist is not None else None) or ():
+            if file.name == library:
+                yield str(file.locate())
 
 
 def _not_loadable(error: Exception, folder: str) -> ArtifactError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,35 @@ def test_its_own_tests_pass(package: Path, environment: dict[str, str]) -> None:
     command = [pytest_script, "-q", "-p", "no:cacheprovider", "tests/test_saved_model.py"]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=package, check=False)
     assert ran.returncode == 0, ran.stdout
+
+
+def test_an_artifact_finds_the_runtime_in_the_package_that_is_installed_now(
+    package: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    before, now = tmp_path / "before", tmp_path / "now"
+    shutil.copytree(environment["PYTHONPATH"], before)
+    compiles = (
+        f"import sys; sys.path.append(r'{package / 'tests'}')\n"
+        "import byoc; from test_saved_model import two_layers\n"
+        f"byoc.compile(byoc.partition(two_layers()[0], ['tensor_unit']), use_cache=False).save(r'{tmp_path}/m.byoc')"
+    )
+    runs = (
+        "import byoc, numpy, sys\n"
+        f"print(byoc.load(r'{tmp_path}/m.byoc').run({{'x': numpy.ones((2, 8), 'float32')}})['y'].shape)\n"
+        "assert 'tensor_unit' not in sys.modules"
+    )
+
+    def run(code: str, site: Path) -> subprocess.CompletedProcess[str]:
+        variables = {**environment, "PYTHONPATH": str(site)}
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=variables, cwd=tmp_path, check=False
+        )
+
+    made = run(compiles, before)
+    assert made.returncode == 0, made.stderr
+    before.rename(now)
+    ran = run(runs, now)
+    assert (ran.returncode, ran.stdout) == (0, "(2, 4)\n"), ran.stderr
 
 
 @pytest.mark.parametrize(
