@@ -140,7 +140,7 @@ def test_symbolic_shapes_are_verified_at_the_sizes_of_the_inputs(
 @pytest.fixture(scope="module")
 def language_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("models") / "tiny"
-    make_folder(path, vocab_size=256)
+    make_folder(path, vocab_size=64, num_hidden_layers=1)
     return str(path)
 
 
@@ -177,9 +177,7 @@ def test_an_append_to_the_wrong_place_is_found_in_the_cache_and_named(
     assert main([*right, *wrong, "--bisect", "--bundle", str(tmp_path / "bundle")]) == 9
     told = json.loads(capsys.readouterr().out)
     bad = [(r["name"], p["first_node"]) for p in told["partitions"] for r in p["results"] if not r["passed"]]
-    named = [
-        (f"cache {k}.{i}", f"layers.{i}/{n}_append") for i in range(2) for k, n in (("keys", "k"), ("values", "v"))
-    ]
+    named = [("cache keys.0", "layers.0/attention/k_append"), ("cache values.0", "layers.0/attention/v_append")]
     assert sorted(bad) == sorted(named)
     assert sorted(c["nodes"][0] for c in told["bisected"]) == sorted(node for _, node in named)
     assert told["outputs"][0]["passed"] is False
