@@ -88,7 +88,10 @@ def onnxruntime_quantised(classifier: Classifier, batch: int) -> onnx.ModelProto
         old = min(o.version for o in classifier.model.opset_import if o.domain in ("", "ai.onnx")) < 13
         onnx.save(onnx.version_converter.convert_version(classifier.model, 13) if old else classifier.model, source)
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        quantize_static(prepared, result, Reader(), per_channel=True, weight_type=QuantType.QInt8)
+        try:
+            quantize_static(prepared, result, Reader(), per_channel=True, weight_type=QuantType.QInt8)
+        except ValueError:  # 1.32 fails where a bias's scale has to be adjusted for each channel
+            quantize_static(prepared, result, Reader(), per_channel=False, weight_type=QuantType.QInt8)
         return onnx.load(result)
 
 
