@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from byoc.cli import main as byoc
+from byoc.llm import WeightSpec
+from byoc.llm.bench.gguf_file import write_gguf
 
 FOLDER = Path("build/llm")
 SHAPE = {
@@ -62,6 +64,13 @@ def artifact(folder: Path, kv: str, weights: str, context: int) -> Path:
     return path
 
 
+def gguf(folder: Path, weights: str) -> Path:
+    """The same model for llama.cpp, with as many bits per weight; written when it is not there."""
+    bits = WeightSpec.parse(weights).bits
+    path = FOLDER / f"w{bits}.gguf"
+    return path if path.is_file() else write_gguf(folder, path, bits)
+
+
 def _tensor(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     if len(shape) == 1:
         return np.ones(shape, np.float16)
@@ -78,8 +87,8 @@ def main() -> None:
     chosen, rest = parser.parse_known_args()
     folder = model_folder()
     artifacts = [artifact(folder, kv, chosen.weights, chosen.context) for kv in chosen.kv.split(",")]
+    rival = [] if chosen.no_rival else ["--llama-cpp", str(gguf(folder, chosen.weights))]
     if not chosen.prepare:
-        rival = [] if chosen.no_rival else ["--llama-cpp", str(folder)]
         sys.exit(byoc(["bench-llm", *map(str, artifacts), *rival, *rest]))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
               help="Turns of reading each context.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="For every engine.  [default: all cores]")
 @click.option("--llama-cpp", "folder", type=click.Path(path_type=Path), metavar="DIR",
-              help="Measure llama.cpp beside, on the model in this folder.")  # fmt: skip
+              help="Measure llama.cpp beside, on the model in this folder, or on a GGUF file.")  # fmt: skip
 @click.option("--llama-kv", default="f16,q8_0,q4_0", show_default=True, metavar="TYPE,...",
               help="Its types of caches.")  # fmt: skip
 @verify_key_flag
@@ -50,7 +50,7 @@ def command(
     """Time how fast ARTIFACTS of a language model read and write at several contexts.
 
     Every engine has a process of its own, and they take turns.  llama.cpp gets a GGUF file that is written from the
-    same folder, its weights of as many bits as the artifact's.
+    same folder, its weights of as many bits as the artifact's; or the file that is given.
     """
     from byoc.llm.bench.bandwidth import read_bandwidth
     from byoc.llm.bench.report import as_json as report
@@ -126,6 +126,9 @@ def _rivals(
     if any(int(f["batch"]) != 1 for f in facts):
         raise UsageError("llama.cpp is measured with one sequence", "an artifact has more", "compile it with --batch 1")
     bindings()
-    write_gguf(folder, path, int(facts[0]["weight_bits"]))
+    if folder.suffix == ".gguf":
+        path = folder
+    else:
+        write_gguf(folder, path, int(facts[0]["weight_bits"]))
     context = max(effort.contexts) + max(effort.steps, 2)
     return [EngineSpec("llama.cpp", str(path), kind, threads, context) for kind in wanted]
