@@ -34,9 +34,9 @@ class Tokenizer:
                 "pip install --upgrade tokenizers, or compile the model again",
             ) from None
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids, with those that the tokenizer itself puts before or after a text."""
-        return list(self._tokenizer.encode(text).ids)
+    def encode(self, text: str, special: bool = True) -> list[int]:
+        """Token ids, with the special ones that the tokenizer itself puts before or after a text, or without."""
+        return list(self._tokenizer.encode(text, add_special_tokens=special).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens left out."""

@@ -2,6 +2,7 @@
 
 from byoc.importer.lowerings import (
     activation,
+    attention,
     bits,
     block_quantised,
     classical,
@@ -34,6 +35,7 @@ from byoc.importer.lowerings import (
 
 __all__ = [
     "activation",
+    "attention",
     "bits",
     "block_quantised",
     "classical",

@@ -76,6 +76,23 @@ def _contrib_rotary_embedding(view: NodeView) -> Value:
     return merge_heads(view, turned) if flat else turned
 
 
+@lowers("RotaryEmbedding", since=23)
+def _rotary_embedding(view: NodeView) -> Value:
+    """X, cos_cache, sin_cache, position_ids."""
+    heads, width = view.attribute("num_heads", 0), view.attribute("rotary_embedding_dim", 0)
+    x, flat = view.tensor(0), view.rank(0) == 3
+    if flat:
+        x = split_heads(view, x, heads)
+    cosines, sines = view.tensor(1), view.tensor(2)
+    if view.has(3):
+        cosines, sines = (rows_of(view, table, view.tensor(3)) for table in (cosines, sines))
+    pairs, dim = view.shape_of(cosines)[-1], view.shape_of(x)[3]
+    if not isinstance(pairs, int) or 2 * pairs != (width or dim):
+        view.refuse(f"its tables have {pairs} columns to turn {width or dim} channels")
+    turned = rotate(view, x, cosines, sines, bool(view.attribute("interleaved", 0)))
+    return merge_heads(view, turned) if flat else turned
+
+
 def _positions(view: NodeView, index: int, tokens: int) -> relax.Expr:
     """Positions [batch, tokens]; an input of one element is the first token's."""
     given = view.tensor(index)
