@@ -34,7 +34,7 @@ _GENERATED = 256  # tokens, where a task does not say
 
 
 @register_model("byoc")
-class ArtifactLM(TemplateLM):  # type: ignore[misc]
+class ArtifactLM(TemplateLM):
     """The language model in an artifact's file, compiled for one sequence.
 
     Texts that do not fit the context lose their beginning, as lm-eval's own models do it.  Raises

@@ -26,7 +26,8 @@ def tensor_scatter(builder: relax.BlockBuilder, c: relax.Call) -> Any:
             if circular:
                 step = tirx.floormod(step, slots)
             inside = tirx.all(step >= 0, step < update.shape[axis])
-            return tirx.if_then_else(inside, update[(*at[:axis], step, *at[axis + 1 :])], past[at])
+            place = (*at[:axis], step, *at[axis + 1 :])
+            return tirx.if_then_else(inside, update[place], past[at])
 
         return te.compute(past.shape, element, name="tensor_scatter")
 
