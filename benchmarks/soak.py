@@ -77,18 +77,24 @@ def threads(path: Path, count: int, each: int) -> tuple[int, list[int], int]:
     """One session, called from `count` threads at a time."""
     with byoc.load(path) as session:
         wanted, wrong, sizes = run(session), [0] * count, []
+        together = threading.Barrier(count + 1)
 
         def work(index: int) -> None:
-            for _ in range(each // 10):
-                wrong[index] += run(session) != wanted
+            for _ in range(10):
+                together.wait()
+                for _ in range(each // 10):
+                    wrong[index] += run(session) != wanted
+                together.wait()
 
+        workers = [threading.Thread(target=work, args=(i,)) for i in range(count)]
+        for worker in workers:
+            worker.start()
         for _ in range(10):
-            workers = [threading.Thread(target=work, args=(i,)) for i in range(count)]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
+            together.wait()
+            together.wait()
             sizes.append(resident())
+        for worker in workers:
+            worker.join()
     return count * each, sizes, sum(wrong)
 
 
