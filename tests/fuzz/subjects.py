@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
 import random
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
 
 import byoc
-from byoc.artifact import Manifest, open_artifact
+from byoc.artifact import open_artifact
 from byoc.artifact.archive import Member, Seal, layout
 from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.plan import Plan
 from tests.fuzz.mutations import damage_bytes, damage_json, damage_model
-from tests.models import shared_models
+from tests.fuzz.sound_files import (
+    artifact,
+    cache,
+    checkpoint,
+    convolutions,
+    costs_text,
+    models,
+    plan_text,
+    prepared,
+    state_file,
+)
 
 ACCEPTED, REFUSED, DIFFERENT = "accepted", "refused", "different"
 
@@ -46,78 +54,6 @@ def outcome(name: str, number: int, seed: int, folder: Path) -> tuple[str, bytes
         if not error.what or "Traceback" in str(error) or "Stack trace" in str(error):
             raise AssertionError(f"an error that does not speak to a person: {error}") from error
         return REFUSED, content
-
-
-@functools.lru_cache(maxsize=1)
-def models() -> tuple[bytes, ...]:
-    """Small sound models: some made here, and those of the shared folder of at most 6 KB that byoc takes."""
-    found = [_convolutions(), _products(), _branch()]
-    for path in shared_models():
-        if path.stat().st_size <= 6000:
-            try:
-                byoc.partition(path, ["csource"])
-            except byoc.ByocError:
-                continue
-            found.append(path.read_bytes())
-    return tuple(found)
-
-
-def _model(nodes: Sequence[Any], inputs: dict[str, list[int]], outputs: list[str], **weights: Any) -> bytes:
-    given = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()]
-    results = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
-    constants = [numpy_helper.from_array(np.asarray(a), n) for n, a in weights.items()]
-    graph = helper.make_graph(list(nodes), "g", given, results, constants)
-    opsets = [helper.make_opsetid("", 17)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-
-
-def _weights(*shape: int) -> Any:
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-
-
-def _convolutions() -> bytes:
-    node = helper.make_node
-    nodes = [
-        node("Conv", ["x", "w", "b"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        node("Relu", ["a"], ["r"]),
-        node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
-        node("GlobalAveragePool", ["p"], ["g"]),
-        node("Flatten", ["g"], ["f"], axis=1),
-        node("Gemm", ["f", "m", "n"], ["y"], transB=1),
-    ]
-    return _model(
-        nodes, {"x": [1, 2, 8, 8]}, ["y"], w=_weights(4, 2, 3, 3), b=_weights(4), m=_weights(3, 4), n=_weights(3)
-    )
-
-
-def _products() -> bytes:
-    node = helper.make_node
-    nodes = [
-        node("MatMul", ["x", "w"], ["a"]),
-        node("Reshape", ["a", "s"], ["b"]),
-        node("Transpose", ["b"], ["c"], perm=[0, 2, 1]),
-        node("Softmax", ["c"], ["d"], axis=-1),
-        node("Slice", ["d", "begin", "end"], ["e"]),
-        node("Concat", ["e", "e"], ["h"], axis=1),
-        node("ReduceMean", ["h"], ["y"], axes=[1], keepdims=0),
-    ]
-    numbers = {"s": np.array([2, 3, -1]), "begin": np.array([0, 1]), "end": np.array([2, 3])}
-    return _model(nodes, {"x": [2, 5]}, ["y"], w=_weights(5, 6), **numbers)
-
-
-def _branch() -> bytes:
-    node = helper.make_node
-
-    def part(op: str) -> Any:
-        result = helper.make_tensor_value_info(op, TensorProto.FLOAT, None)
-        return helper.make_graph([node(op, ["x"], [op])], op, [], [result])
-
-    nodes = [
-        node("ReduceSum", ["x"], ["s"], keepdims=0),
-        node("Greater", ["s", "zero"], ["c"]),
-        node("If", ["c"], ["y"], then_branch=part("Exp"), else_branch=part("Neg")),
-    ]
-    return _model(nodes, {"x": [3]}, ["y"], zero=np.float32(0))
 
 
 def damaged_model(chance: random.Random) -> bytes:
@@ -171,21 +107,6 @@ def _close(result: Any, wanted: Any) -> bool:
     return np.allclose(result, wanted, rtol=1e-3, atol=1e-3 * scale, equal_nan=True)
 
 
-@functools.lru_cache(maxsize=1)
-def artifact() -> bytes:
-    from tests.handmade import offset_model
-
-    return _saved(offset_model().save)
-
-
-def _saved(save: Callable[[Path], None]) -> bytes:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder) / "file")
-        return (Path(folder) / "file").read_bytes()
-
-
 def open_it(content: bytes, folder: Path) -> str:
     (folder / "m.byoc").write_bytes(content)
     open_artifact(folder / "m.byoc")
@@ -214,23 +135,13 @@ def load_it(content: bytes, folder: Path) -> str:
     return ACCEPTED if np.allclose(result["y"], offset_model_reference(X)) else DIFFERENT
 
 
-@functools.lru_cache(maxsize=1)
-def plan_text() -> str:
-    return byoc.partition(_convolutions(), ["csource"], pins=["op:MaxPool=host"]).to_json()
-
-
-@functools.lru_cache(maxsize=1)
-def prepared() -> Any:
-    return byoc.partition(_convolutions(), ["csource"]).model
-
-
 def replay_it(content: bytes, folder: Path) -> str:
     plan = byoc.partition(prepared(), plan=Plan.from_json(content.decode()))
     compiled = byoc.compile(plan, use_cache=False) if plan.to_json() != plan_text() else None
     if compiled is None:
         return ACCEPTED
     x = np.ones((1, 2, 8, 8), np.float32)
-    wanted = _onnxruntime(_convolutions(), {"x": x})
+    wanted = _onnxruntime(convolutions(), {"x": x})
     with compiled.session() as session:
         result = session.run({"x": x}, entry=session.entry_functions[0].name)
     return ACCEPTED if wanted is not None and _close(next(iter(result.values())), wanted["y"]) else DIFFERENT
@@ -240,46 +151,6 @@ def read_costs(content: bytes, folder: Path) -> str:
     costs = MeasuredCosts.from_json(content.decode())
     byoc.partition(prepared(), ["csource"], policy="cost", costs=costs)
     return ACCEPTED
-
-
-@functools.lru_cache(maxsize=1)
-def costs_text() -> str:
-    from byoc.profile import measure_costs
-
-    given = {"x": np.ones((1, 2, 8, 8), np.float32)}
-    return measure_costs(_convolutions(), ["csource"], lambda _: given, runs=1).to_json()
-
-
-@functools.lru_cache(maxsize=1)
-def facts() -> Manifest:
-    """The manifest of a language model with four-bit caches."""
-    import tempfile
-
-    from byoc.llm.model import language_model
-    from byoc.llm.settings import Settings, parse_kv
-    from tests.language_models import make_folder
-
-    with tempfile.TemporaryDirectory() as folder:
-        make_folder(Path(folder) / "tiny")
-        model = language_model(Path(folder) / "tiny", Settings(kv=parse_kv("k4v4:g8", 2), context=64, chunk=8))
-        return byoc.compile(model, use_cache=False).manifest
-
-
-def cache() -> Any:
-    from byoc.llm.cache_state import CacheState
-    from byoc.runtime.state import State
-
-    assert facts().language_model is not None
-    return CacheState(State(facts().states, facts().model_digest), facts().language_model)
-
-
-@functools.lru_cache(maxsize=1)
-def state_file() -> bytes:
-    full = cache()
-    for name, array in full.state.arrays.items():
-        array.reshape(-1).view(np.uint8)[:] = len(name)
-    full.lengths[:] = 5
-    return _saved(full.save)
 
 
 def damaged_state(chance: random.Random) -> bytes:
@@ -310,17 +181,6 @@ def restore_it(content: bytes, folder: Path) -> str:
             return DIFFERENT
         raise
     return ACCEPTED
-
-
-@functools.lru_cache(maxsize=1)
-def checkpoint() -> dict[str, bytes]:
-    import tempfile
-
-    from tests.language_models import make_folder
-
-    with tempfile.TemporaryDirectory() as folder:
-        make_folder(Path(folder) / "tiny")
-        return {path.name: path.read_bytes() for path in sorted((Path(folder) / "tiny").iterdir())}
 
 
 def damaged_checkpoint(chance: random.Random) -> bytes:

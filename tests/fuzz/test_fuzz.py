@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import drive, subjects
+from tests.fuzz import drive, sound_files
 from tests.fuzz.subjects import ACCEPTED, REFUSED, SUBJECTS, Subject, outcome
 
 A_FEW = {"artifact": 150, "manifest": 40, "plan": 25, "costs": 30, "state": 80, "checkpoint": 15, "model graphs": 40}
@@ -19,8 +19,8 @@ A_FEW = {"artifact": 150, "manifest": 40, "plan": 25, "costs": 30, "state": 80, 
 
 @pytest.fixture
 def own_models_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    subjects.models.cache_clear()
-    monkeypatch.setattr(subjects, "shared_models", list)
+    sound_files.models.cache_clear()
+    monkeypatch.setattr(sound_files, "shared_models", list)
 
 
 @pytest.mark.parametrize("name", A_FEW)
