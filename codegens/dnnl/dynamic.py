@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from byoc_codegens.dnnl.family import BYTES, FLOATS, Kernel, Translation
+from byoc_codegens.dnnl.processor import check_weights
 from byoc_codegens.dnnl.program import Op, Tensor
 
 from byoc import Match, reject
@@ -27,7 +28,7 @@ def _check_totals(m: Match) -> Any:
         return reject("its weights must be int8 and constant", at=w)
     if x.rank < 2:
         return reject("takes matrices", at=x)
-    return None
+    return check_weights(w)
 
 
 def _totals(m: Match, to: Translation) -> Tensor:

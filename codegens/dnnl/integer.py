@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from byoc_codegens.dnnl.family import BYTES, FLOATS, Kernel, Translation, ints
+from byoc_codegens.dnnl.processor import check_weights
 from byoc_codegens.dnnl.program import PostOp, Tensor
 
 from byoc import Match, reject
@@ -42,7 +43,7 @@ def _check_constants(m: Match) -> Any:
     w, bias = m.root.inputs[1:3]
     if w.dtype != "int8" or not w.is_constant or not bias.is_constant:
         return reject("its weights must be int8 and constant, and so its bias", at=w)
-    return None
+    return check_weights(w)
 
 
 def _check_conv(m: Match) -> Any:

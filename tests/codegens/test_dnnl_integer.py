@@ -131,6 +131,22 @@ def test_averages_that_count_padding_with_a_zero_point_are_refused():
     assert refusal_of(function) == "averages that count padding must have zero point 0"
 
 
+@pytest.mark.parametrize(("largest", "taken"), [(64, True), (-64, True), (65, False), (-128, False)])
+def test_weights_that_overflow_16_bits_in_pairs_need_vnni(largest, taken, monkeypatch):
+    monkeypatch.setattr("byoc_codegens.dnnl.processor.has_vnni", lambda: False)
+    weights = np.array([[largest], [3], [-5]], "int8")
+    constants = (relax.const(weights), relax.const(np.zeros(1, "int32")))
+    attrs = {"x_zero": 0, **rounding([0.1], "int8")}
+    function = relax_function(lambda x: call(qlinear_matmul, [x, *constants], attrs), ((20, 3), "int8"))
+    if taken:
+        with pytest.raises(AssertionError, match="dnnl takes it"):
+            refusal_of(function)
+    else:
+        assert refusal_of(function) == (
+            "without VNNI oneDNN adds pairs of 8-bit products in 16 bits, which weights beyond -64..64 overflow"
+        )
+
+
 def test_sixteen_bits_are_refused():
     attrs = {"x_zero": 0, **rounding([0.2], "int16")}
     function = relax_function(lambda x: call(requantize, [x], attrs), ((4,), "int16"))
