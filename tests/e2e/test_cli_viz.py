@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from byoc.cli import main
+from tests.golden import golden
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,14 @@ def test_a_page_and_a_picture_are_written(capsys: pytest.CaptureFixture[str], mo
     assert main(["viz", str(model), *FLAGS, "-o", str(picture), "--expand", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["written"] == {"picture": str(picture)}
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("flags", "name"), [([], "viz-mnist.svg"), (["--expand"], "viz-mnist-expanded.svg")])
+def test_the_picture_of_a_real_model_is_this(shared_models: Path, tmp_path: Path, flags: list[str], name: str) -> None:
+    mnist, picture = shared_models / "mnist-models" / "wonnx_opt-mnist.onnx", tmp_path / "p.svg"
+    assert main(["viz", str(mnist), "--target", "csource", "--pin", "op:MaxPool=host", "-o", str(picture), *flags]) == 0
+    assert picture.read_text(encoding="utf-8") == golden(name)
 
 
 def test_a_page_is_named_after_the_model_and_lies_in_this_folder(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from byoc.cli import main
+from tests.golden import golden
 
-GOLDEN = Path(__file__).parent / "golden"
 NPU = str(Path(__file__).resolve().parents[1] / "npu.py")
 ONE_IMAGE = ["--shape", "input=1,3,32,32"]
 
@@ -32,17 +32,14 @@ def explained(capsys: pytest.CaptureFixture[str], model: str, *flags: str) -> di
     return json.loads(printed(capsys, "explain", model, *flags, "--json"))
 
 
-def golden(name: str) -> str:
-    return (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
-
-
 def test_the_explanation_of_resnet20_is_this(capsys: pytest.CaptureFixture[str], resnet20: str) -> None:
-    assert printed(capsys, "explain", resnet20, "--target", "npu", *ONE_IMAGE) == golden("explain-resnet20")
+    assert printed(capsys, "explain", resnet20, "--target", "npu", *ONE_IMAGE) == golden("explain-resnet20.txt")
 
 
 def test_the_explanation_of_one_convolution_is_this(capsys: pytest.CaptureFixture[str], resnet20: str) -> None:
     node = "/layer2/layer2.0/conv1/Conv"
-    assert printed(capsys, "explain", resnet20, node, "--target", "npu", *ONE_IMAGE) == golden("explain-resnet20-conv")
+    text = printed(capsys, "explain", resnet20, node, "--target", "npu", *ONE_IMAGE)
+    assert text == golden("explain-resnet20-conv.txt")
 
 
 def test_the_difference_of_two_plans_is_this(capsys: pytest.CaptureFixture[str], resnet20: str, tmp_path: Path) -> None:
@@ -50,7 +47,7 @@ def test_the_difference_of_two_plans_is_this(capsys: pytest.CaptureFixture[str],
     plan = ["compile", resnet20, "--target", "npu", *ONE_IMAGE, "--dry-run", "--save-plan"]
     printed(capsys, *plan, before)
     printed(capsys, *plan, after, "--option", "npu.strides=2", "--min-ops", "4")
-    assert printed(capsys, "explain", "--diff", before, after) == golden("explain-resnet20-diff")
+    assert printed(capsys, "explain", "--diff", before, after) == golden("explain-resnet20-diff.txt")
     assert printed(capsys, "explain", "--diff", before, before) == "The plans do not differ.\n"
     document = json.loads(printed(capsys, "explain", "--diff", before, after, "--json"))
     assert not document["same"] and document["partitions"] == {"before": 10, "after": 9}
