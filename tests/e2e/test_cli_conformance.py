@@ -21,7 +21,7 @@ CASES = (
     [
         ("none", 0, "conformance-right.txt"),
         ("drops NaN", 9, "conformance-drops-nan.txt"),
-        ("crashes", 9, "conformance-crashes.txt"),
+        ("exits", 9, "conformance-exits.txt"),
     ],
 )
 def test_the_report_is_this(fault: str, code: int, name: str) -> None:
