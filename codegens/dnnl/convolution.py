@@ -75,12 +75,12 @@ def _convolution(m: Match, to: Translation) -> Tensor:
 
 
 def _is_narrow(weight: Tensor, groups: int) -> bool:
-    """Whether a group's channels fill no vectors: oneDNN's primitives for that are some 16 times slower.
+    """Whether a group's channels do not even fill one vector: oneDNN's primitives for that are some 16 times slower.
 
     Those for one channel in each group are quick.
     """
     outputs, inputs = int(weight.shape[0]) // groups, int(weight.shape[1])
-    return inputs > 1 and bool(inputs % _LANES or outputs % _LANES)
+    return inputs > 1 and min(inputs, outputs) < _LANES
 
 
 def _across_groups(weight: Tensor, groups: int) -> Tensor:

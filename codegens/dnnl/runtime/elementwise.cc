@@ -13,6 +13,15 @@ Value OfRank(Builder& builder, const Value& value, size_t rank) {
   return builder.Reshaped(value, shape);
 }
 
+bool IsPlainLoop(const Descriptor& descriptor) { return std::string(descriptor.impl_info_str()).rfind("ref", 0) == 0; }
+
+/* Whether it is a view of part of a tensor. */
+bool HasGaps(const memory::desc& desc) {
+  size_t bytes = memory::data_type_size(desc.get_data_type());
+  for (int64_t dim : desc.get_dims()) bytes *= static_cast<size_t>(dim);
+  return desc.get_size() != bytes;
+}
+
 }  // namespace
 
 dnnl::algorithm AlgorithmOf(const std::string& name) {
@@ -48,7 +57,9 @@ void EmitAsTheyAre(Builder& builder, const Op& op, Arguments operands, const Mak
   auto make_result = [&](const memory::desc& result, const primitive_attr& attributes) {
     return make(operands, result, attributes);
   };
-  if (builder.Emit(op, operands, make_result)) return;
+  Descriptor chosen = make_result(builder.Any(op.outputs[0]), {});
+  bool slow = chosen && IsPlainLoop(chosen) && HasGaps(operands[0].second.desc);
+  if (!slow && builder.Emit(op, operands, make_result)) return;
   for (auto& [argument, value] : operands) value = builder.Plain(value);
   auto make_plain = [&](const memory::desc& result, const primitive_attr& attributes) {
     return make(operands, PlainDesc(result.get_dims(), result.get_data_type()), attributes);

@@ -37,7 +37,8 @@ void BuildToFloats(Builder& builder, const Op& op);
 std::map<const Op*, AttentionChain> FindAttention(const Builder& builder, const Program& program);
 void BuildAttention(Builder& builder, const Op& product, const AttentionChain& chain);
 
-/* Emit with the operands as they are; if oneDNN has no such primitive, with plain ones. */
+/* Emit with the operands as they are; with plain ones if oneDNN has no such primitive, or none but a loop over elements
+ * for the first operand, a view with gaps. */
 using MakeFor = std::function<Descriptor(const Arguments& operands, const memory::desc& result,
                                          const primitive_attr& attributes)>;
 void EmitAsTheyAre(Builder& builder, const Op& op, Arguments operands, const MakeFor& make);
