@@ -188,3 +188,11 @@ def test_what_would_be_wrong_is_refused():
     assert Compiled(unsure)
     reflected = relax_function(lambda x: op.nn.pad(x, (1, 1), "reflect"), ((5,), "float32"))
     assert refusal_of(reflected) == "pads with zeros only"
+
+
+@needs_onednn
+@pytest.mark.parametrize("move", [lambda x: relax.op.reshape(x, (3, 4)), lambda x: relax.op.expand_dims(x, 1)])
+def test_long_integers_are_moved_whole(move):
+    x = np.arange(12).reshape(2, 6) - (1 << 40)
+    (moved,) = Compiled(relax_function(move, ((2, 6), "int64")))(x)
+    assert moved.dtype == np.int64 and moved.ravel().tolist() == x.ravel().tolist()

@@ -165,9 +165,12 @@ void Builder::AddCopy(const Value& from, const Value& to, const Op* op) {
   Epilogue epilogue;
   if (op) AddScales(*op, {}, &epilogue);
   epilogue.attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  dnnl::reorder::primitive_desc descriptor(engine_, from.desc, engine_, to.desc, epilogue.attributes);
+  Value source = from, target = to;
+  source.desc = Movable(from.desc);
+  target.desc = Movable(to.desc);
+  dnnl::reorder::primitive_desc descriptor(engine_, source.desc, engine_, target.desc, epilogue.attributes);
   std::string label = op ? op->kind + " " + op->name : "reorder";
-  Step step{dnnl::primitive(descriptor.get()), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}, label, op ? current_ : -1};
+  Step step{dnnl::primitive(descriptor.get()), {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}}, label, op ? current_ : -1};
   step.arguments.insert(step.arguments.end(), epilogue.operands.begin(), epilogue.operands.end());
   memory::desc scratchpad = descriptor.scratchpad_desc();
   if (scratchpad.get_size() > 0) step.arguments.push_back({DNNL_ARG_SCRATCHPAD, New(scratchpad)});

@@ -13,9 +13,6 @@ namespace byoc_dnnl {
 using dnnl::primitive_attr;
 using Descriptor = dnnl::primitive_desc_base;
 
-/* oneDNN has no type for int64: tensors of them are only moved, and have the type of the same size. */
-constexpr memory::data_type kLongIntegers = memory::data_type::f64;
-
 /* The ops of attention, whose last product stands for all of them; tensors, or -1. */
 struct AttentionChain {
   int query = -1, key = -1, value = -1, mask = -1;

@@ -111,6 +111,15 @@ memory::desc Retyped(const memory::desc& desc, memory::data_type type) {
   return memory::desc(desc.get_dims(), type, desc.get_strides());
 }
 
+memory::desc Movable(const memory::desc& desc) {
+  if (desc.get_data_type() != kLongIntegers) return desc;
+  memory::dims dims = desc.get_dims(), strides = desc.get_strides();
+  for (auto& stride : strides) stride *= 2;
+  dims.push_back(2);
+  strides.push_back(1);
+  return {dims, memory::data_type::s32, strides};
+}
+
 bool IsStrided(const memory::desc& desc) {
   return desc.get_format_kind() == memory::format_kind::blocked && desc.get_inner_nblks() == 0;
 }

@@ -10,6 +10,12 @@ namespace byoc_dnnl {
 
 using dnnl::memory;
 
+/* oneDNN has no type for int64: tensors of them are only moved, and have the type of the same size. */
+constexpr memory::data_type kLongIntegers = memory::data_type::f64;
+
+/* The same memory in a type that oneDNN's reorders know: long integers, which must be strided, are pairs of int32. */
+memory::desc Movable(const memory::desc& desc);
+
 /* Row-major. */
 memory::desc PlainDesc(const memory::dims& shape, memory::data_type type);
 

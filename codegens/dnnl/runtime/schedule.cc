@@ -31,9 +31,10 @@ int PackedConstants::Pack(int constant, size_t offset, const memory::desc& from,
       return static_cast<int>(i);
   }
   char* data = static_cast<char*>(const_cast<void*>(constants_[constant])) + offset;
-  memory source(from, engine_, data), target(to, engine_);
+  memory target(to, engine_), source(Movable(from), engine_, data);
+  memory moved(Movable(to), engine_, target.get_data_handle());
   dnnl::stream stream(engine_);
-  dnnl::reorder(source, target).execute(stream, source, target);
+  dnnl::reorder(source, moved).execute(stream, source, moved);
   stream.wait();
   packed_.push_back({constant, offset, from, "", target});
   return static_cast<int>(packed_.size()) - 1;
