@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +91,25 @@ def test_a_closed_session_frees_its_library(tmp_path: Path) -> None:
             session.run({session.entry_functions[0].inputs[0].name: random_array((2, 3))})
     gc.collect()
     assert mapped() == before
+
+
+@needs_onednn
+def test_a_process_that_was_suspended_goes_on_after_its_session_was_closed(tmp_path: Path) -> None:
+    """OpenMP's threads outlive the library and wait; a signal wakes them, and they need their code then."""
+    function = relax_function(lambda x: relax.op.nn.relu(relax.op.nn.softmax(x, -1)), ((512, 512), "float32"))
+    byoc.compile(relax_module(function), ["dnnl"], use_cache=False).save(tmp_path / "m.byoc")
+    program = (
+        "import byoc, gc, numpy as np; s = byoc.load('m.byoc', threads=2);"
+        "s.run({s.entry_functions[0].inputs[0].name: np.zeros((512, 512), 'float32')});"
+        "s.close(); del s; gc.collect(); print('closed', flush=True); input(); print('went on')"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=tmp_path, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == "closed\n"
+        time.sleep(0.1)  # until the threads sleep
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        assert process.communicate("\n")[0] == "went on\n"
+    assert process.returncode == 0

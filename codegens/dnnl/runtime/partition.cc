@@ -1,5 +1,6 @@
 #include "partition.h"
 
+#include <dlfcn.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -26,6 +27,16 @@ constexpr size_t kPage = 1 << 21;
 int ThreadsOfCaller() {
   static const tvm::ffi::Function threads = tvm::ffi::Function::GetGlobalRequired("runtime.NumThreads");
   return threads().cast<int>();
+}
+
+/* OpenMP's threads outlive the last artifact, asleep in its library: what wakes them, such as SIGCONT, must find it. */
+void KeepOpenMP() {
+  static const void* const kept = [] {
+    Dl_info info;
+    bool found = ::dladdr(reinterpret_cast<void*>(&omp_set_num_threads), &info) != 0;
+    return found ? ::dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE) : nullptr;
+  }();
+  (void)kept;
 }
 
 /* Memory for one run of a schedule at a time: an arena, and each step's arguments pointing into it. */
@@ -160,6 +171,7 @@ struct ByocDnnlPartition {
   ByocDnnlPartition(const char* text, const void* const* constants)
       : program(Program::Parse(text)), engine(dnnl::engine::kind::cpu, 0),
         packed(engine, std::vector<const void*>(constants, constants + program.constants.size())) {
+    KeepOpenMP();
     if (program.extents == 0) Find({}, ThreadsOfCaller());
   }
 
