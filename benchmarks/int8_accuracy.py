@@ -57,16 +57,22 @@ def byoc_runner(model: onnx.ModelProto, x: np.ndarray, target: str) -> Run:
 
 def accuracy(run: Run, classifier: Classifier, model: onnx.ModelProto, batch: int) -> float:
     """Top-1 in percent."""
-    hits = 0
-    for start in range(0, len(classifier.labels) // batch * batch, batch):
+    hits, count = 0, counted(classifier, batch)
+    for start in range(0, count, batch):
         scores = np.asarray(run(classifier.samples[start : start + batch])).reshape(batch, -1)
         hits += int((scores.argmax(1) == classifier.labels[start : start + batch]).sum())
-    return 100.0 * hits / (len(classifier.labels) // batch * batch)
+    return 100.0 * hits / count
 
 
-def fixed_batch(model: onnx.ModelProto) -> int:
-    dim = model.graph.input[0].type.tensor_type.shape.dim[0]
-    return dim.dim_value if dim.dim_value > 0 else 0
+def batch_of(classifier: Classifier) -> int:
+    """What the model fixes, else 50 samples."""
+    dim = classifier.model.graph.input[0].type.tensor_type.shape.dim[0]
+    return dim.dim_value if dim.dim_value > 0 else min(50, len(classifier.labels))
+
+
+def counted(classifier: Classifier, batch: int) -> int:
+    """Samples in whole batches."""
+    return len(classifier.labels) // batch * batch
 
 
 def onnxruntime_quantised(classifier: Classifier, batch: int) -> onnx.ModelProto:
@@ -97,7 +103,7 @@ def onnxruntime_quantised(classifier: Classifier, batch: int) -> onnx.ModelProto
 
 def rows(classifier: Classifier, only: str = "") -> dict[str, float]:
     """Top-1 of each variant."""
-    batch = fixed_batch(classifier.model) or min(50, len(classifier.labels))
+    batch = batch_of(classifier)
     table = {"float": accuracy(onnxruntime_runner(classifier.model), classifier, classifier.model, batch)}
     chosen = {n: k for n, k in VARIANTS.items() if not only or n in only.split(",")}
     for name, keywords in chosen.items():
@@ -107,7 +113,7 @@ def rows(classifier: Classifier, only: str = "") -> dict[str, float]:
             for label, target in (("mse, integer C", "csource"), ("mse, dnnl", "dnnl")):
                 run = byoc_runner(quantised.proto, classifier.samples[:batch], target)
                 table[label] = accuracy(run, classifier, classifier.model, batch)
-    if not only:
+    if not only or "onnxruntime" in only.split(","):
         theirs = onnxruntime_runner(onnxruntime_quantised(classifier, batch))
         table["onnxruntime"] = accuracy(theirs, classifier, classifier.model, batch)
     return table
@@ -116,7 +122,7 @@ def rows(classifier: Classifier, only: str = "") -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="names of classifiers, separated by commas")
-    parser.add_argument("--variants", default="", help="names of variants, separated by commas")
+    parser.add_argument("--variants", default="", help="names of variants, or onnxruntime, separated by commas")
     parser.add_argument("--json", type=Path, help="write the figures here, after every classifier")
     parser.add_argument("--samples", type=int, default=1_000_000, help="at most so many samples each")
     arguments = parser.parse_args()
@@ -125,7 +131,8 @@ def main() -> None:
     for name in arguments.only.split(",") if arguments.only else made:
         classifier = made[name]()
         table = rows(classifier, arguments.variants)
-        print(f"\n{name}: {len(classifier.labels)} samples, int8 may lose {classifier.allowed} points")
+        samples = counted(classifier, batch_of(classifier))
+        print(f"\n{name}: {samples} samples, int8 may lose {classifier.allowed} points")
         figures[name] = table
         if arguments.json:
             arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
