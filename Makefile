@@ -36,7 +36,7 @@ browser:  ## install Chromium for the tests of pages, where this machine lets us
 	@sh .ci/install-browser
 
 test: check-machine $(VENV)/minilm browser  ## run all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: check-machine $(VENV)/minilm  ## run the slow tests
 	@$(BIN)/python -m pytest -m slow

@@ -140,8 +140,8 @@ def offset_model_reference(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.maximum(x @ FACTOR + OFFSET, 0)
 
 
-def host_model(functions: dict[str, tuple[list[TensorSpec], list[TensorSpec], Any]]) -> Artifact:
-    """An artifact without partitions; each function has inputs, outputs, and a callable from Relax inputs to results.
+def host_model(functions: dict[str, tuple[list[TensorSpec], list[TensorSpec], Any]], **fields: Any) -> Artifact:
+    """An artifact of host functions: inputs, outputs, and a callable from Relax inputs to results; `fields` of its manifest.
 
     Symbolic dimensions of its inputs are names; equal names are one symbol.
     """
@@ -156,7 +156,8 @@ def host_model(functions: dict[str, tuple[list[TensorSpec], list[TensorSpec], An
     record = manifest(
         entry_functions=tuple(
             EntryFunction(name, tuple(inputs), tuple(outputs)) for name, (inputs, outputs, _) in functions.items()
-        )
+        ),
+        **fields,
     )
     return Artifact(record, "{}", library_of(builder.get(), record, WeightStore()), WeightStore())
 

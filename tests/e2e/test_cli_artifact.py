@@ -113,7 +113,7 @@ def test_another_entry_function_is_called_by_name(capsys: pytest.CaptureFixture[
         (["--input", "z=a.npy"], '[BYOC-105] the artifact has no input "z"\n  do:  known: x.'),
         (["--output", "yy=a.npy"], '[BYOC-105] the artifact has no output "yy"\n  do:  did you mean "y"?'),
         (["--input", "x=gone.npy"], '[BYOC-105] the file gone.npy for input "x" does not exist'),
-        (["--input", "x=a.npy", "--input", "x=b.npy"], '--input gives "x" twice\n  why: once a.npy, once b.npy'),
+        (["--input", "x=a.npy", "--input", "x=b.npy"], '[BYOC-105] --input gives "x" twice\n  why: once a.npy'),
         (["--output", "y=/no/such/y.npy"], "[BYOC-100] cannot write /no/such/y.npy"),
         (["--shape", "x=1,5"], '[BYOC-104] input "x" has a dimension of 5 where 4 is needed'),
     ],

@@ -20,6 +20,7 @@ def _cases() -> Iterator[Case]:
     yield from _rope()
     for bits in (4, 8):
         yield from _linear(bits)
+    yield from _linear_of_halves()
 
 
 def _rope() -> Iterator[Case]:
@@ -53,6 +54,18 @@ def _linear(bits: int) -> Iterator[Case]:
     yield layer("dynamic", "n", 32, 5, 8, sizes=SIZES)
     yield layer("inputs are not rounded", 2, 128, 40, 32, exact=1)
     yield layer("large, threads", 4, 256, 300, 64, threads=True)
+
+
+def _linear_of_halves() -> Iterator[Case]:
+    def layer(what: str, rows: Any, inputs: int, outputs: int, dtype: str = "float16", **more: Any) -> Case:
+        weight = w((outputs, inputs), dtype, name="weight")
+        return one("byoc.linear_w16", what, t((rows, inputs)), weight, **more)
+
+    yield layer("one row", 1, 64, 7)
+    yield layer("odd rows", 5, 47, 33)
+    yield layer("bfloat16", 3, 40, 17, "bfloat16")
+    yield layer("dynamic", "n", 32, 5, sizes=SIZES)
+    yield layer("large, threads", 4, 256, 300, threads=True)
 
 
 CASES = tuple(_cases())

@@ -45,6 +45,11 @@ def _linear(bits: int) -> Definition:
     return Definition(product, "sum", lambda a, r: max(1, a[0].shape[-1]), slack)
 
 
+def _linear_of_halves(arrays: Arrays, _: Attrs) -> Any:
+    x, weight = arrays
+    return wide(x) @ wide(weight).T
+
+
 def _kv_append(arrays: Arrays, attrs: Attrs) -> Any:
     cache, new, lengths, counts = arrays
     layout, fixed = cache_layout(dict(attrs))
@@ -75,6 +80,7 @@ OPS: dict[str, Definition] = {
     "byoc.rope": Definition(_rope, "sum", lambda a, r: 16),
     "byoc.linear_w4": _linear(4),
     "byoc.linear_w8": _linear(8),
+    "byoc.linear_w16": Definition(_linear_of_halves, "sum", lambda a, r: max(1, a[0].shape[-1])),
     "byoc.kv_append": Definition(_kv_append),
     "byoc.kv_attention": Definition(_kv_attention, "sum", lambda a, r: 16 * a[0].shape[-1]),
 }
