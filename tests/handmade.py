@@ -141,7 +141,7 @@ def offset_model_reference(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def host_model(functions: dict[str, tuple[list[TensorSpec], list[TensorSpec], Any]], **fields: Any) -> Artifact:
-    """An artifact of host functions: inputs, outputs, and a callable from Relax inputs to results; `fields` of its manifest.
+    """An artifact of host functions: inputs, outputs, a callable from Relax inputs to results; `fields` of a manifest.
 
     Symbolic dimensions of its inputs are names; equal names are one symbol.
     """
