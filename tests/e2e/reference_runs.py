@@ -45,6 +45,11 @@ def stricter_references(model: onnx.ModelProto, feeds: Tensors) -> list[Referenc
     if "InstanceNormalization" in operators:
         exact = with_double_statistics(model)
         found.append(Reference("statistics in float64", model, feeds, run(exact, feeds)))
+    if any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
+        exact = run(in_float32(model), {name: _widened(value) for name, value in feeds.items()})
+        halves = {v.name for v in model.graph.output if v.type.tensor_type.elem_type == TensorProto.FLOAT16}
+        rounded = {name: v.astype(np.float16) if name in halves else v for name, v in exact.items()}
+        found.append(Reference("all in float32", model, feeds, rounded))
     if "QuantizeLinear" in operators:
         plain = run(model, feeds, optimised=False)
         found.append(Reference("no graph optimisation", model, feeds, plain))
@@ -65,6 +70,29 @@ def with_double_statistics(model: onnx.ModelProto) -> onnx.ModelProto:
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
     return copy
+
+
+def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with every float16 made float32: ONNX Runtime rounds each value in between to eleven bits."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT16:
+            tensor.CopyFrom(numpy_helper.from_array(_widened(numpy_helper.to_array(tensor)), tensor.name))
+    for value in (*copy.graph.input, *copy.graph.output, *copy.graph.value_info):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    for node in copy.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+            if attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT16:
+                attribute.t.CopyFrom(numpy_helper.from_array(_widened(numpy_helper.to_array(attribute.t))))
+    return copy
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _spelled_out(node: onnx.NodeProto, prefix: str) -> list[onnx.NodeProto]:

@@ -39,6 +39,7 @@ NOT_USUAL = {
     "resnet20_cifar10_qdq_int8.onnx": ("no graph optimisation", "each layer alone"),
     "mobilenetv2_qat_qdq_int8.onnx": ("no graph optimisation", "each layer alone"),
     "fns-candy.onnx": ("statistics in float64",),
+    "tiny-random-gpt2-fp16-cuda/past.onnx": ("all in float32",),
 }
 
 
