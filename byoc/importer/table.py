@@ -39,18 +39,18 @@ _REFUSED: dict[tuple[str, str], str] = {}
 def register_lowering(*operators: str, domain: str = "", since: int = 1) -> Callable[[Lowering], Lowering]:
     """Teach the importer operators: decorate a function that gives the results of a node in terms of Relax.
 
+    The function is given a :class:`byoc.importer.node_view.NodeView` and returns a Relax expression, or a list with one
+    entry for each output of the node (None for an output that it leaves out).  An attribute that it does not read, and
+    that is not at its default, makes the import fail; so does :meth:`NodeView.refuse`, with the reason given.
+
+    Raises :class:`UsageError` for a version below 1 or no operator.
+
     Parameters
     ----------
     operators: names, such as ``"GridSample"``.
     domain: of the operators; ``""`` is ONNX's own.
     since: the first opset version of the domain that the function holds for.  It takes the place of what byoc itself
         has for that version and later ones.
-
-    The function is given a :class:`byoc.importer.node_view.NodeView` and returns a Relax expression, or a list with one
-    entry for each output of the node (None for an output that it leaves out).  An attribute that it does not read, and
-    that is not at its default, makes the import fail; so does :meth:`NodeView.refuse`, with the reason given.
-
-    Raises :class:`UsageError` for a version below 1 or no operator.
     """
     if not operators or since < 1:
         raise UsageError(
