@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo test test-slow bench sanitize conformance lint wheel check-wheel check-machine clean
+.PHONY: help demo browser docs test test-slow bench sanitize conformance lint wheel check-wheel check-machine clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
