@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from byoc.errors import ModelFileError, UnsupportedModelError
+from byoc.importer.text_fields import first_undecodable
 
 ModelSource: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 
@@ -100,6 +101,8 @@ def _parse(data: bytes, label: str) -> onnx.ModelProto:
             f"its {len(data)} bytes do not decode as one",
             _EXPORT_AGAIN,
         ) from error
+    if (place := first_undecodable(proto)) is not None:
+        raise ModelFileError(f"{label} is damaged", f"{place} is a text, and is not UTF-8", _EXPORT_AGAIN)
     return proto
 
 
@@ -128,5 +131,10 @@ def _check_header(model: Model) -> None:
             f"the installed onnx {onnx.__version__} knows opsets up to {newest}",
             f"export the model with opset {min(newest, 21)}.",
         )
-    if version < 1:
-        raise ModelFileError(f"{model.label} declares opset {version}", "opsets count from 1", _EXPORT_AGAIN)
+    for domain, version in opset_versions(proto).items():
+        if not 1 <= version < 2**31:
+            raise ModelFileError(
+                f"{model.label} declares opset {version}" + (f" of domain {domain}" if domain else ""),
+                "opsets count from 1",
+                _EXPORT_AGAIN,
+            )
