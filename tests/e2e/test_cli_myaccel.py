@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +11,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.vendor_package import byoc_command, install_example
 
 
 @pytest.fixture(scope="module")
 def vendor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed the vendor's package."""
-    folder = tmp_path_factory.mktemp("vendor")
-    source = shutil.copytree(REPOSITORY / "examples" / "myaccel", folder / "source")
-    flags = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *flags, "--target", folder / "site", source], check=True)
-    return folder / "site"
+    return install_example("myaccel", tmp_path_factory.mktemp("vendor"))
 
 
 @pytest.fixture(scope="module")
@@ -50,42 +42,35 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def byoc(*arguments: object, packages: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Call the command line in a process of its own, with the vendor's packages if given."""
-    path = os.pathsep.join(filter(None, (packages and str(packages), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "byoc", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
-
-
 def test_the_installed_package_is_listed_as_a_target(vendor: Path) -> None:
-    targets = json.loads(byoc("targets", "--json", packages=vendor).stdout)["targets"]
+    targets = json.loads(byoc_command("targets", "--json", packages=vendor).stdout)["targets"]
     (found,) = (target for target in targets if target["name"] == "myaccel")
     assert (found["version"], found["available"]) == ("1.0", True)
     assert found["description"] == "A matrix multiplier that is driven by library calls."
 
 
 def test_without_the_package_the_target_is_unknown(model: Path) -> None:
-    done = byoc("compile", model, "--target", "myaccel", "--dry-run")
+    done = byoc_command("compile", model, "--target", "myaccel", "--dry-run")
     assert done.returncode == 2 and done.stderr.startswith('[BYOC-101] there is no target "myaccel"')
 
 
 def test_a_model_is_compiled_for_it_and_runs_in_a_process_without_it(vendor: Path, model: Path, tmp_path: Path) -> None:
     artifact, x_file, y_file = tmp_path / "mlp.byoc", tmp_path / "x.npy", tmp_path / "y.npy"
-    done = byoc("compile", model, "--target", "myaccel", "-o", artifact, "--cache-dir", tmp_path / "cache",
+    done = byoc_command("compile", model, "--target", "myaccel", "-o", artifact, "--cache-dir", tmp_path / "cache",
                 packages=vendor)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("myaccel 2/4 ops (")
 
     x = np.random.default_rng(1).standard_normal((5, 8), np.float32)
     np.save(x_file, x)
-    ran = byoc("run", artifact, "--input", f"x={x_file}", "--output", f"y={y_file}")
+    ran = byoc_command("run", artifact, "--input", f"x={x_file}", "--output", f"y={y_file}")
     assert ran.returncode == 0, ran.stderr
     (want,) = onnxruntime.InferenceSession(model).run(None, {"x": x})
     np.testing.assert_allclose(np.load(y_file), want, rtol=1e-4, atol=1e-6)
 
 
 def test_explain_repeats_the_vendors_own_words(vendor: Path, model: Path) -> None:
-    done = byoc("explain", model, "--target", "myaccel", "--json", packages=vendor)
+    done = byoc_command("explain", model, "--target", "myaccel", "--json", packages=vendor)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert [owner["ops"] for owner in document["coverage"]] == [2, 2]

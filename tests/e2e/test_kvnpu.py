@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +12,15 @@ import byoc
 from byoc.errors import ArtifactError
 from byoc.llm import LanguageSession, Settings, WeightSpec, language_model, parse_kv
 from tests.language_models import make_folder
+from tests.vendor_package import byoc_command, install_example
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TOKENS = [1, 5, 9, 30, 2, 7, 7, 11, 39, 0]
 
 
 @pytest.fixture(scope="module")
 def vendor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which pip has installed the vendor's package."""
-    folder = tmp_path_factory.mktemp("vendor")
-    source = shutil.copytree(REPOSITORY / "examples" / "kvnpu", folder / "source")
-    flags = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *flags, "--target", folder / "site", source], check=True)
-    return folder / "site"
+    return install_example("kvnpu", tmp_path_factory.mktemp("vendor"))
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +30,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def command(*arguments: object, packages: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, with the vendor's package if given."""
-    path = os.pathsep.join(filter(None, (packages and str(packages), os.environ.get("PYTHONPATH"))))
-    line = [sys.executable, "-m", "byoc", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
-
-
 @pytest.fixture(scope="module")
 def artifact(vendor: Path, folder: Path) -> Path:
     path = folder.parent / "m.byoc"
     flags = ["--target", "kvnpu", "--kv", "k8v8:g0", "--weights", "rtn4:g32", "--chunk", "4", "-o", path]
-    done = command("compile", folder, *flags, packages=vendor)
+    done = byoc_command("compile", folder, *flags, packages=vendor)
     assert done.returncode == 0, done.stderr
     return path
 
@@ -61,12 +46,12 @@ def on_the_host(folder: Path) -> LanguageSession:
 
 def test_it_claims_two_ops_and_says_why_it_refuses_others(vendor: Path, folder: Path, tmp_path: Path) -> None:
     def verdicts(*flags: str) -> str:
-        done = command("explain", folder, "--target", "kvnpu", *flags, "--json", packages=vendor)
+        done = byoc_command("explain", folder, "--target", "kvnpu", *flags, "--json", packages=vendor)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     flags = ["--target", "kvnpu", "--kv", "k8v8:g0", "--weights", "rtn4:g32"]
-    command("compile", folder, *flags, "--dry-run", "--save-plan", tmp_path / "plan.json", packages=vendor)
+    byoc_command("compile", folder, *flags, "--dry-run", "--save-plan", tmp_path / "plan.json", packages=vendor)
     plan = json.loads((tmp_path / "plan.json").read_text())
     owners = {(op["op"], op["owner"]) for function in plan["functions"] for op in function["ops"]}
     mine = {op for op, owner in owners if owner == "kvnpu"}
@@ -80,7 +65,7 @@ def test_it_claims_two_ops_and_says_why_it_refuses_others(vendor: Path, folder: 
 
 
 def test_the_artifact_runs_without_the_package_and_writes_what_the_host_writes(artifact: Path, folder: Path) -> None:
-    done = command("generate", artifact, "--ids", ",".join(map(str, TOKENS)), "--max-tokens", 12, "--json")
+    done = byoc_command("generate", artifact, "--ids", ",".join(map(str, TOKENS)), "--max-tokens", 12, "--json")
     assert done.returncode == 0, done.stderr
     reference = on_the_host(folder)
     wanted = [int(t[0]) for t in reference.generate(TOKENS, max_tokens=12)]

@@ -23,3 +23,13 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def session(saved: Path) -> Iterator[Session]:
     with byoc.load(saved) as session:
         yield session
+
+
+@pytest.fixture
+def no_native_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading native code fails the test."""
+
+    def refuse(content: bytes) -> None:
+        pytest.fail("native code was loaded")
+
+    monkeypatch.setattr("byoc.runtime.session.load_library", refuse)

@@ -123,12 +123,13 @@ def _top_k(view: NodeView) -> Results:
     return [view.emit(relax.TupleGetItem(result, index)) for index in (0, 1)]
 
 
-@lowers("CumSum")
-def _running_sum(view: NodeView) -> Value:
+@lowers("CumSum", "CumProd")
+def _running(view: NodeView) -> Value:
+    run = op.cumsum if view.node.proto.op_type == "CumSum" else op.cumprod
     axis = view.axis(int(view.require_known(1, '"axis"').reshape(-1)[0]), view.rank(0))
     backwards = view.attribute("reverse", 0)
     x = view.emit(op.flip(view.tensor(0), axis)) if backwards else view.tensor(0)
-    total = view.emit(op.cumsum(x, axis, exclusive=bool(view.attribute("exclusive", 0))))
+    total = view.emit(run(x, axis, exclusive=bool(view.attribute("exclusive", 0))))
     return op.flip(total, axis) if backwards else total
 
 
@@ -164,15 +165,6 @@ def _one_hot(view: NodeView) -> Value:
             view.emit(op.take(view.tensor(2), relax.const(place, "int64"), axis=0, mode="wrap")) for place in (0, 1)
         )
     return op.where(hits, on, off)
-
-
-@lowers("CumProd")
-def _running_product(view: NodeView) -> Value:
-    axis = view.axis(int(view.require_known(1, '"axis"').reshape(-1)[0]), view.rank(0))
-    backwards = view.attribute("reverse", 0)
-    x = view.emit(op.flip(view.tensor(0), axis)) if backwards else view.tensor(0)
-    total = view.emit(op.cumprod(x, axis, exclusive=bool(view.attribute("exclusive", 0))))
-    return op.flip(total, axis) if backwards else total
 
 
 @lowers("LpNormalization")
