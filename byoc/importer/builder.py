@@ -43,7 +43,6 @@ class GraphBuilder:
         self.output_names: list[str] = []  # of what ``main`` returns
         self.unrolled = 0  # nodes converted in bodies of loops
         self._symbols = 0
-        self._casts: set[relax.Var] = set()
         self._origin: Origin | None = None  # of the node whose expansion is under way
 
     def build(
@@ -74,7 +73,7 @@ class GraphBuilder:
             block_builder.emit_func_output(outputs)
         module = block_builder.get()
         module["main"] = module["main"].with_attr("num_input", len(variables))
-        return to_dataflow(module, self._casts)
+        return to_dataflow(module)
 
     def _outputs(self, values: Mapping[str, Value | None]) -> dict[str, Value]:
         """The tensors to return by name; the elements of a sequence ``y`` are called ``y[0]``, ``y[1]``..."""
@@ -227,9 +226,7 @@ class GraphBuilder:
 
     def name_extents(self, value: relax.Expr, kind: relax.Type) -> relax.Var:
         """``value`` cast to a type that holds symbols from :meth:`fresh_symbol`: from here on they have a meaning."""
-        variable = self.block_builder.match_cast(value, kind)
-        self._casts.add(variable)
-        return variable
+        return self.block_builder.match_cast(value, kind)
 
     # What is known of a value
 

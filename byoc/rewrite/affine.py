@@ -16,6 +16,7 @@ from tvm import relax
 from tvm_ffi import structural_equal
 
 from byoc.importer.origin import Origin, absorbed_origins, origin_of, with_origin
+from byoc.importer.values import constant
 from byoc.rewrite.bindings import rewrite_bindings
 from byoc.rewrite.readers import Readers
 from byoc.rewrite.scaled_weights import Scaler
@@ -141,7 +142,7 @@ class _Merger:
                 new.append(relax.VarBinding(inner, value))
                 self.readers.bind(inner, value)
                 value = inner
-            value = op(value, relax.const(array.astype(dtype)))
+            value = op(value, constant(array.astype(dtype)))
             value = value if own is None else with_origin(value, own, chain.origins)
         self.readers.bind(binding.var, value)
         return [*new, relax.VarBinding(binding.var, value)]

@@ -11,6 +11,7 @@ from tvm import relax
 
 from byoc.compat import attrs_to_dict
 from byoc.importer.origin import origin_of, with_origin
+from byoc.importer.values import constant
 from byoc.rewrite.bindings import rewrite_bindings
 from byoc.rewrite.readers import Readers
 
@@ -56,8 +57,8 @@ def _scaled_and_shifted(binding: Any, scale: np.ndarray, shift: np.ndarray, norm
     dtype = str(data.ty.dtype).removeprefix("T.")
     scaled = relax.DataflowVar(f"{binding.var.name}_scaled", data.ty)
     calls = [
-        relax.op.multiply(data, relax.const(scale.reshape(shape).astype(dtype))),
-        relax.op.add(scaled, relax.const(shift.reshape(shape).astype(dtype))),
+        relax.op.multiply(data, constant(scale.reshape(shape).astype(dtype))),
+        relax.op.add(scaled, constant(shift.reshape(shape).astype(dtype))),
     ]
     product, total = (with_origin(call, origin) if origin else call for call in calls)
     return [relax.VarBinding(scaled, product), relax.VarBinding(binding.var, total)]

@@ -9,6 +9,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from byoc.importer.dataflow import to_dataflow
 from byoc.importer.origin import inherit_origins, keep_origins
 from byoc.rewrite.affine import merge_affine
 from byoc.rewrite.batch_norm import unfold_batch_norm
@@ -26,7 +27,7 @@ def canonicalise(module: tvm.IRModule, entries: list[str]) -> tvm.IRModule:
     remove_dead = relax.transform.DeadCodeElimination(entries)
     for step in (
         relax.transform.Normalize(),
-        relax.transform.ConvertToDataflow(1),
+        to_dataflow,
         relax.transform.CanonicalizeBindings(),
         inline_structure,
         fold_constants,

@@ -13,6 +13,7 @@ import tvm
 from tvm import relax
 
 from byoc.compat import attrs_to_dict, to_python
+from byoc.importer.values import constant
 from byoc.rewrite.bindings import replace_arguments, replace_fields, rewrite_bindings
 
 # A fold may not blow constants up: beyond this many bytes a result must not be larger than its inputs.
@@ -81,7 +82,7 @@ def _evaluate(call: Any) -> Any:
         result = _KNOWN[name](call, constants, shape)
     if result is None or tuple(result.shape) != shape:
         return None
-    return relax.const(np.ascontiguousarray(result, dtype=wanted).reshape(shape))
+    return constant(np.ascontiguousarray(result, dtype=wanted).reshape(shape))
 
 
 def _constants(call: Any) -> list[np.ndarray] | None:

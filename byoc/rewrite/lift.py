@@ -13,6 +13,7 @@ from tvm import relax
 
 from byoc.graph import Graph, Node, Value
 from byoc.importer.origin import Origin, absorbed_origins, origin_of, with_origin
+from byoc.importer.values import constant
 from byoc.patterns import Alternatives, OpPattern, Pattern, match_at, roots
 from byoc.relax_graph import blocks_of, graph_of
 from byoc.rewrite.bindings import rewrite_bindings
@@ -194,6 +195,6 @@ def weight_of(found: Found, name: str, shape: Sequence[Any]) -> Any:
         return None
     trailing = array.reshape(array.shape[max(0, array.ndim - len(shape)) :])
     try:
-        return relax.const(np.ascontiguousarray(np.broadcast_to(trailing, tuple(shape))))
+        return constant(np.ascontiguousarray(np.broadcast_to(trailing, tuple(shape))))
     except ValueError:
         return None

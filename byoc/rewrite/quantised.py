@@ -15,6 +15,7 @@ from tvm import relax
 
 from byoc.compat import attrs_to_dict, to_python
 from byoc.importer.origin import origin_of, with_origin
+from byoc.importer.values import constant
 from byoc.lower.outline import used_variables
 from byoc.rewrite.bindings import rewrite_bindings
 from byoc.rewrite.quantised_affine import AffineChain, affine_chain, affine_product
@@ -73,7 +74,7 @@ def fold_dequantised(module: tvm.IRModule) -> tvm.IRModule:
         real = real_constant(binding.value, {})
         if real is None:
             return [binding]
-        return [relax.VarBinding(binding.var, relax.const(real.astype(dtype_of(binding.value))))]
+        return [relax.VarBinding(binding.var, constant(real.astype(dtype_of(binding.value))))]
 
     return rewrite_bindings(module, lambda _: rewrite)
 

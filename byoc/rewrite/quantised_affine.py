@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
+from byoc.importer.values import constant
 from byoc.quant.fixed_point import DEFAULT_BITS
 from byoc.rewrite.quantised_ops import WIDE_BITS, NotInteger, Terms, factor_terms
 from byoc.rewrite.quantised_values import INTEGERS, Rounding, op_name, real_constant, shape_of
@@ -81,4 +82,4 @@ def affine_product(affine: AffineChain, x: Rounding, terms: Terms) -> tuple[Any,
         **factor_terms(x.scale * w_scale / terms.out.scale, WIDE_BITS if wide else DEFAULT_BITS),
         "strides": (1,) * spatial, "padding": (0,) * (2 * spatial), "dilation": (1,) * spatial, "groups": channels,
     }  # fmt: skip
-    return qlinear_conv, [relax.const(weights), relax.const(bias.astype("int32"))], attrs
+    return qlinear_conv, [constant(weights), relax.const(bias.astype("int32"))], attrs

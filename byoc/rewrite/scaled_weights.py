@@ -10,6 +10,7 @@ from tvm import relax
 from tvm_ffi import structural_equal
 
 from byoc.compat import attrs_to_dict
+from byoc.importer.values import constant
 from byoc.rewrite.readers import Readers
 
 Scaled = tuple[list[Any], Any]
@@ -109,6 +110,6 @@ def _only_axis(scale: np.ndarray, rank: int, axis: int) -> bool:
     return scale.size == 1 or (len(shape) == rank and all(d == 1 for i, d in enumerate(shape) if i != axis % rank))
 
 
-def _weight(constant: Any, scale: np.ndarray) -> Any:
-    array = constant.value.numpy()
-    return relax.const(np.ascontiguousarray((array.astype("float64") * scale).astype(array.dtype)))
+def _weight(weight: Any, scale: np.ndarray) -> Any:
+    array = weight.value.numpy()
+    return constant(np.ascontiguousarray((array.astype("float64") * scale).astype(array.dtype)))

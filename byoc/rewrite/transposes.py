@@ -17,6 +17,7 @@ from tvm import relax
 from byoc.compat import attrs_to_dict
 from byoc.dim import dim_of
 from byoc.importer.origin import origin_of, with_origin
+from byoc.importer.values import constant
 from byoc.rewrite.bindings import rewrite_bindings
 from byoc.rewrite.readers import Readers
 
@@ -134,7 +135,7 @@ class _Mover:
         if array.size == 1:
             return arg
         spread = array.reshape((1,) * (len(axes) - array.ndim) + array.shape)
-        return relax.const(np.ascontiguousarray(np.transpose(spread, np.argsort(axes))))
+        return constant(np.ascontiguousarray(np.transpose(spread, np.argsort(axes))))
 
     def _behind_reduction(self, binding: Any) -> list[Any] | None:
         """The mean of a transpose, as the transpose of a mean."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
+from byoc.importer.values import constant
 from byoc.patterns import Pattern, const, op
 from byoc.rewrite.lift import Found, Lift, trailing_axes, weight_of
 
@@ -70,7 +71,7 @@ def _build(*weights: str) -> Callable[[Found], Any]:
         if any(expr is None for expr in exprs) or len(shape) != len(axes):
             return None
         neutral = [np.ones(shape, found["x"].dtype), np.zeros(shape, found["x"].dtype)]
-        exprs += [relax.const(array) for array in neutral[len(exprs) :]]
+        exprs += [constant(array) for array in neutral[len(exprs) :]]
         epsilon = found.number("epsilon")
         return relax.op.nn.layer_norm(found.expr("x"), *exprs, axes, epsilon)
 
