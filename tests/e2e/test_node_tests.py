@@ -14,7 +14,8 @@ from tests.e2e.node_tests import GOOD, REFUSED, Row
 
 # One of each kind that TVM's own importer gets wrong or refuses, and of those that byoc once got wrong.
 CHOICE = (
-    "affine_grid_2d", "attention_4d_gqa_causal_nonpad_decode", "averagepool_2d_ceil_last_window_starts_on_pad", "basic_deform_conv_with_padding",
+    "affine_grid_2d", "attention_4d_gqa_causal_nonpad_decode",
+    "averagepool_2d_ceil_last_window_starts_on_pad", "basic_deform_conv_with_padding",
     "batchnorm_example_training_mode", "bitcast_2d_float32_to_int32", "center_crop_pad_crop_and_pad_expanded",
     "col2im_strides", "det_nd", "dropout_default_mask", "gru_seq_length", "hannwindow_symmetric",
     "if",
