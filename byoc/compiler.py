@@ -39,6 +39,7 @@ from byoc.lower.compile_c import CCompiler, cpu_features
 from byoc.lower.emit import ON_FAIL, Compiled, Lowered, lower
 from byoc.lower.external import call_externally, lift_constants
 from byoc.model import PreparedModel, prepare_model
+from byoc.partitioner.consistency import check_plan_of
 from byoc.partitioner.cost import CostModel
 from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.plan import Plan, Settings, TargetUse
@@ -114,6 +115,7 @@ def _require_same_model(plan: Plan, prepared: PreparedModel, mark: str, targets:
             "the ops, shapes or attributes differ",
             "make a plan for this model with --save-plan",
         )
+    check_plan_of(plan, prepared.graphs)
     for use, target in zip(plan.targets, targets, strict=True):
         if use.version != target.version:
             raise PlanError(

@@ -30,8 +30,14 @@ def lower_if(builder: GraphBuilder, view: NodeView, scope: Scope) -> list[Value 
     if view.rank(0) != 0:
         condition = builder.block_builder.emit(relax.op.reshape(condition, relax.ShapeExpr([])))
     sequences = [_branch_sequence(builder, view, scope, name) for name in ("then_branch", "else_branch")]
-    result = builder.block_builder.emit(relax.If(condition, sequences[0], sequences[1]))
     count = len(view.node.proto.output)
+    for name, branch in branches.items():
+        if len(branch.output) != count:
+            view.refuse(f"its {name} gives {len(branch.output)} values, and it has {count} outputs")
+    result = builder.block_builder.emit(relax.If(condition, sequences[0], sequences[1]))
+    for place, kind in enumerate([result.ty] if count == 1 else result.ty.fields):
+        if kind.dtype is None:
+            view.refuse(f'its branches give "{view.node.proto.output[place]}" different element types')
     if count == 1:
         return [result]
     return [builder.block_builder.emit(relax.TupleGetItem(result, index)) for index in range(count)]

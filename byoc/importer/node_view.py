@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 # Attributes that never change a result: hints, or facts that the inputs state as well.
 _HINTS = {"kernel_shape", "consumed_inputs", "momentum", "is_test", "storage_order", "layout_hint"}
 
+# 0 or 1, and nothing else is defined; runtimes differ in what they make of another number.
+_FLAGS = frozenset(
+    {
+        "align_corners", "allowzero", "antialias", "broadcast", "center_point_box", "ceil_mode", "count_include_pad",
+        "detect_negative", "detect_positive", "exclude_outside", "exclusive", "fmod", "input_forget", "inverse",
+        "is_causal", "keepdims", "largest", "linear_before_reset", "new_axis", "noop_with_empty_axes", "onesided",
+        "output_sequence", "periodic", "reverse", "saturate", "select_last_index", "sorted", "storage_order",
+        "training_mode", "transA", "transB", "upper",
+    }
+)  # fmt: skip
+
 
 class NodeView:
     """One node while it is being lowered.
@@ -55,6 +66,8 @@ class NodeView:
         if name not in self.attributes:
             return default
         value = onnx.helper.get_attribute_value(self.attributes[name])
+        if name in _FLAGS and value not in (0, 1):
+            self.refuse(f'its attribute "{name}" = {_short(value)} is neither 0 nor 1')
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
         if isinstance(value, onnx.TensorProto):

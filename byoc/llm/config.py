@@ -56,6 +56,19 @@ class ModelConfig:
     packed: PackedFormat | None = None
 
 
+# What the graph is built from layer by layer, or allocated by: a number beyond is a damaged file.
+_MOST = {
+    "num_hidden_layers": 10_000,
+    "hidden_size": 2**20,
+    "intermediate_size": 2**24,
+    "num_attention_heads": 2**16,
+    "num_key_value_heads": 2**16,
+    "head_dim": 2**16,
+    "vocab_size": 2**28,
+    "max_position_embeddings": 2**40,
+}
+
+
 def read_config(folder: str | Path, context: int = 0) -> ModelConfig:
     """The configuration in ``config.json`` of a model's folder.
 
@@ -96,6 +109,9 @@ def _config(values: Mapping[str, Any], context: int) -> ModelConfig:
         raise UnsupportedModelError(
             f'the activation "{values["hidden_act"]}" is not known', "byoc builds SwiGLU layers"
         )
+    for name, most in _MOST.items():
+        if values.get(name) is not None and not 1 <= int(values[name]) <= most:
+            raise UnsupportedModelError(f'"{name}" is {values[name]}', f"byoc builds models with 1 to {most:,}")
     hidden, heads, layers = (int(values[k]) for k in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
     kv_heads = int(values.get("num_key_value_heads") or heads)
     head_dim = int(values.get("head_dim") or hidden // heads)
@@ -138,6 +154,8 @@ def _windows(values: Mapping[str, Any], architecture: str, layers: int) -> tuple
         return (0,) * layers
     kinds = values.get("layer_types")
     if kinds:
+        if len(kinds) != layers:
+            raise ModelFileError(f'"layer_types" names {len(kinds)} layers of {layers}')
         return tuple(window if kind == "sliding_attention" else 0 for kind in kinds)
     first = int(values.get("max_window_layers", layers))
     return tuple(window if i >= first else 0 for i in range(layers))

@@ -169,6 +169,8 @@ class Plan:
                 "",
                 "make the plan again with this version",
             )
+        from byoc.partitioner.consistency import check_consistency
+
         plan = _read(Plan, data, "plan")
         check_consistency(plan)
         return plan
@@ -214,30 +216,6 @@ def percent(part: float, whole: float) -> str:
     if share > 99 and part != whole:
         return f"{min(share, 99.9):.1f}%"
     return f"{share:.0f}%" if share >= 1 or part == 0 else f"{max(share, 0.01):.2g}%"
-
-
-def check_consistency(plan: Plan) -> None:
-    """Raise :class:`PlanError` unless every op has exactly one owner and every index is in range."""
-    names = {t.name for t in plan.targets}
-    for function in plan.functions:
-        for position, op in enumerate(function.ops):
-            if op.index != position or any(not 0 <= p < position for p in op.producers):
-                raise PlanError(f"the plan of {function.name} lists op {op.index} out of order")
-            if op.owner != HOST and op.owner not in names:
-                raise PlanError(f"op {op.index} ({op.node}) of {function.name} has the unknown owner {op.owner!r}")
-        owned: dict[int, int] = {}
-        for index, partition in enumerate(function.partitions):
-            if partition.index != index or partition.target not in names:
-                raise PlanError(f"partition {partition.symbol} of {function.name} is out of order or has no target")
-            if sorted(i for c in partition.composites for i in c.ops) != list(partition.ops):
-                raise PlanError(f"the composites of partition {partition.symbol} do not cover its ops exactly once")
-            for i in partition.ops:
-                if not 0 <= i < len(function.ops) or i in owned or function.ops[i].owner != partition.target:
-                    raise PlanError(f"op {i} of {function.name} does not belong to partition {partition.symbol}")
-                owned[i] = index
-        for op in function.ops:
-            if op.partition != owned.get(op.index, -1) or (op.owner == HOST) != (op.partition == -1):
-                raise PlanError(f"op {op.index} ({op.node}) of {function.name} has two owners")
 
 
 def _plain(thing: Any) -> Any:

@@ -1,5 +1,7 @@
 """Language models from Hugging Face folders: logits, chunks, caches."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -149,6 +151,17 @@ def test_an_unknown_architecture_or_an_unfit_cache_is_refused(tmp_path, folder):
         language_model(tmp_path / "m")
     with pytest.raises(UsageError, match="keys cannot be kept in groups of 32: a head has 8 channels"):
         language_model(folder[0], Settings(kv=parse_kv("k4v4:g32", 2)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_hidden_layers", 2**40), ("num_attention_heads", 0), ("vocab_size", -1)]
+)
+def test_an_absurd_configuration_is_refused(tmp_path, field, value):
+    make_folder(tmp_path / "m")
+    config = tmp_path / "m" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), field: value}))
+    with pytest.raises(UnsupportedModelError, match=f'"{field}" is {value}'):
+        language_model(tmp_path / "m")
 
 
 @pytest.mark.parametrize("targets", [[], ["csource"]])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from byoc.errors import PinError
 from byoc.graph import Graph
-from byoc.partitioner.plan import STAGES, FunctionPlan, Plan, Settings, TargetUse, check_consistency
+from byoc.partitioner.consistency import check_consistency
+from byoc.partitioner.plan import STAGES, FunctionPlan, Plan, Settings, TargetUse
 from byoc.partitioner.planner import fingerprint, plan_functions
 from byoc.partitioner.target import Target
 from byoc.patterns import op, optional
