@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 @click.option("--power-of-two", is_flag=True, help="Steps are powers of two, for hardware without multipliers.")
 @click.option("--one-pass", is_flag=True, help="Read all thresholds off one float run: faster, a little less exact.")
 @click.option(
+    "--bias-correction/--no-bias-correction",
+    default=True,
+    show_default=True,
+    help="Let biases take up what rounding shifts the means of channels by.",
+)
+@click.option(
     "--multiplier-bits",
     type=click.IntRange(8, 31),
     default=31,
@@ -74,6 +80,7 @@ def command(
     bits: str,
     power_of_two: bool,
     one_pass: bool,
+    bias_correction: bool,
     multiplier_bits: int,
     keep: tuple[str, ...],
     auto_keep: float | None,
@@ -103,8 +110,8 @@ def command(
     with progress_bars() as progress:
         quantised = byoc.quantize(
             model, calibrate, method=method, per_channel=per_channel, bits=int(bits), power_of_two=power_of_two,
-            progressive=not one_pass, multiplier_bits=multiplier_bits, keep=keep, auto_keep=auto_keep,
-            progress=progress,
+            progressive=not one_pass, bias_correction=bias_correction, multiplier_bits=multiplier_bits, keep=keep,
+            auto_keep=auto_keep, progress=progress,
         )  # fmt: skip
         found = quantised.report(measure=report is not None, progress=progress)
     quantised.save(destination)

@@ -2,7 +2,8 @@
 
 Layer by layer, as in Settle et al. (arXiv 1805.07941): a layer runs on the rounded results of the layers before it,
 with rounded weights and a float bias; its threshold is read off what it computes, which is then rounded in turn.  The
-one-pass mode reads all thresholds off one run of the float model.
+bias is first moved so that the mean of each channel is what it is in float (Nagel et al., ICCV 2019, section 4.2, with
+data).  The one-pass mode reads all thresholds off one run of the float model.
 """
 
 from __future__ import annotations
@@ -51,14 +52,23 @@ class Range:
     histogram: tuple[int, ...] = ()
 
 
-def find_ranges(
+@dataclass(frozen=True)
+class Calibrated:
+    """The range of every tensor that is rounded, the biases of layers that were corrected, and notes on what is odd."""
+
+    ranges: dict[str, Range]
+    biases: dict[str, np.ndarray]
+    notes: list[str]
+
+
+def calibrated(
     graph: FloatGraph,
     found: Layers,
     runs: Sequence[Mapping[str, np.ndarray]],
     settings: Settings,
     progress: Progress | None = None,
-) -> tuple[dict[str, Range], list[str]]:
-    """The range of every tensor that is rounded, and notes on what is odd in them.
+) -> Calibrated:
+    """What the data says about the tensors of a graph.
 
     Raises :class:`CalibrationError` when the model computes values that are not finite from the data.
     """
@@ -69,13 +79,14 @@ class _Calibration:
     def __init__(self, graph: FloatGraph, found: Layers, settings: Settings, progress: Progress) -> None:
         self.graph, self.found, self.settings, self.progress = graph, found, settings, progress
         self.ranges: dict[str, Range] = {}
+        self.biases: dict[str, np.ndarray] = {}
         self.notes: list[str] = []
         self.unsigned = set(found.unsigned)
         self.floats: Values = {}
         self.rounded: Values = {}
         self.moved = {layer.output: layer.inputs(graph)[0] for layer in found.layers if layer.kind == "move"}
 
-    def run(self, runs: Sequence[Mapping[str, np.ndarray]]) -> tuple[dict[str, Range], list[str]]:
+    def run(self, runs: Sequence[Mapping[str, np.ndarray]]) -> Calibrated:
         for value in self.graph.inputs:
             self.floats[value.name] = self.rounded[value.name] = [run[value.name] for run in runs]
             if all((array >= 0).all() for array in self.floats[value.name]):
@@ -91,7 +102,7 @@ class _Calibration:
             for name in last.get(index, ()):
                 self.floats.pop(name, None)
                 self.rounded.pop(name, None)
-        return self._shared(), self.notes
+        return Calibrated(self._shared(), self.biases, self.notes)
 
     def _extend_unsigned(self, name: str) -> None:
         self.unsigned.add(name)
@@ -135,12 +146,29 @@ class _Calibration:
             )
         else:
             constants = self._rounded_constants(layer)
+            if layer.bias and self.settings.bias_correction:
+                constants = {**constants, layer.bias: self._corrected_bias(layer, inputs, constants)}
             self.rounded.update(self._evaluate(nodes, inputs, outputs, constants, self.rounded))
         if layer is not None:
             self._observe(layer.output, self.settings.method)
         for name in outputs:  # a float node's result that a layer reads
             if layer is None and name in self.found.tensors:
                 self._observe(name, self.settings.method)
+
+    def _corrected_bias(self, layer: Layer, inputs: Sequence[str], constants: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The bias with which each channel of a layer, before a ReLU or Clip, has the mean that it has in float."""
+        nodes = [node for node in layer.nodes if node.op_type not in ("Relu", "Clip")]
+        name = str(nodes[-1].output[0])
+        wanted = self._evaluate(nodes, inputs, [name], self.graph.constants, self.floats)[name]
+        found = self._evaluate(nodes, inputs, [name], constants, self.rounded)[name]
+        axis = 1 if layer.op_type == "Conv" else wanted[0].ndim - 1
+        others = tuple(a for a in range(wanted[0].ndim) if a != axis)
+        shifts = [(a.astype("float64") - b).mean(others) for a, b in zip(wanted, found, strict=True)]
+        bias = self.graph.constants[layer.bias]
+        shift = np.mean(shifts, axis=0)
+        corrected = bias + (shift.mean() if bias.size == 1 else shift.reshape(bias.shape))
+        self.biases[layer.name] = corrected.astype(bias.dtype)
+        return self.biases[layer.name]
 
     def _evaluate(
         self,

@@ -16,14 +16,18 @@ from byoc.quant.weights import QuantisedWeights, quantise_weights
 
 
 def quantised_weights(
-    graph: FloatGraph, found: Layers, ranges: Mapping[str, Range], settings: Settings
+    graph: FloatGraph,
+    found: Layers,
+    ranges: Mapping[str, Range],
+    biases: Mapping[str, np.ndarray],
+    settings: Settings,
 ) -> dict[str, QuantisedWeights]:
-    """The integers of every layer with weights, by the layer's name."""
+    """The integers of every layer with weights, by the layer's name; `biases` replace those of the float model."""
     result = {}
     for layer in found.layers:
         if layer.kind == "weighted":
             source = ranges[layer.root.input[0]]
-            bias = graph.constants[layer.bias] if layer.bias else None
+            bias = biases.get(layer.name, graph.constants[layer.bias]) if layer.bias else None
             levels = settings.levels(source.unsigned)
             weight = graph.constants[layer.root.input[1]]
             result[layer.name] = quantise_weights(weight, bias, layer, source.step, levels, settings)

@@ -19,7 +19,8 @@ class Settings:
     bits: 8 or 16, of weights and activations.
     power_of_two: steps are powers of two, for hardware without multipliers.
     progressive: layer by layer, each on the rounded results of those before it; else all from one float pass.
-    multiplier_bits: width of the integer multipliers in the parameter file and in generated integer code.
+    bias_correction: biases take up what rounding shifts the means of channels by; needs `progressive`.
+    multiplier_bits: width of the integer multipliers in the parameter file.
     keep: nodes that stay float: ``NODE``, ``op:TYPE`` or ``/regex/``.
     """
 
@@ -28,6 +29,7 @@ class Settings:
     bits: int = 8
     power_of_two: bool = False
     progressive: bool = True
+    bias_correction: bool = True
     multiplier_bits: int = 31
     keep: tuple[str, ...] = ()
 

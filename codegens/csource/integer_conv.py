@@ -7,6 +7,7 @@ from typing import Any
 from byoc_codegens.csource.c_text import c_helper, item_size, short, stored
 from byoc_codegens.csource.convolution import LONGEST_KERNEL, Geometry, geometry_of
 from byoc_codegens.csource.dot4 import (
+    NARROW,
     add_dot4,
     corrected_bias,
     is_narrow,
@@ -22,6 +23,11 @@ from byoc import Match, op, reject
 
 # A panel of pixels lies on the stack of a thread.
 _DEEPEST = 16384
+_ROUND_BYTES = "csource_requantise_channel(call->ending, channel, total, n, (uint8_t *)out)"
+_ROUND = (
+    "for (int64_t i = 0; i < n; ++i)\n        out[i] = csource_requantised(call->ending, total[i], "
+    "call->ending->multiplier[channel],\n                                     call->ending->shift[channel])"
+)
 
 
 def _check(m: Match) -> Any:
@@ -96,7 +102,7 @@ def _emit_direct(m: Match, geometry: Geometry, weights: str) -> str:
     m.helper(
         c_helper(
             "integer_direct", name=name, element=stored(x.dtype), weight=stored(w.dtype), result=stored(out.dtype),
-            copy=stored(copy), sum=stored(total),
+            copy=stored(copy), sum=stored(total), round=_ROUND_BYTES if narrow and out.dtype in NARROW else _ROUND,
         )
     )  # fmt: skip
     scratch = m.scratch(_copied(geometry) * item_size(copy) + 64)

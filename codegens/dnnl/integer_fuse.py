@@ -21,7 +21,8 @@ def fuse_sums(ops: Sequence[Op], outputs: Sequence[Tensor]) -> tuple[Op, ...]:
         if op.kind == "binary" and op.output.dtype in LIMITS:
             places = {i: made_by.get(id(t), -1) for i, t in enumerate(op.inputs)}
             taken = [
-                i for i, place in places.items() if uses[id(op.inputs[i])] == 1 and _takes_sum(fused, place)
+                i for i, place in places.items()
+                if uses[id(op.inputs[i])] == 1 and _factor(op, i) <= 1.0 and _takes_sum(fused, place)
             ]  # fmt: skip
             if taken:
                 which = max(taken, key=lambda i: places[i])
@@ -32,6 +33,11 @@ def fuse_sums(ops: Sequence[Op], outputs: Sequence[Tensor]) -> tuple[Op, ...]:
         made_by[id(op.output)] = len(fused)
         fused.append(op)
     return tuple(op for op in fused if op is not None)
+
+
+def _factor(op: Op, which: int) -> float:
+    """What a sum multiplies its operand with.  A product may be a step off; more than 1 would make that two."""
+    return op.scales[("source", "other")[which]].scalar
 
 
 def _takes_sum(fused: Sequence[Op | None], place: int) -> bool:

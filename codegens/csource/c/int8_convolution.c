@@ -35,20 +35,35 @@ static void csource_bytes_pad(int64_t begin, int64_t end, void *ctx) {
   }
 }
 
-/* Up to COLUMNS pixels from pixel `first` on, of one tap: `at` points at the tap of pixel 0. */
-static inline void csource_bytes_row(const CsourceBytes *s, const uint8_t *at, int64_t first, int64_t n, uint8_t *row) {
-  int64_t done = 0;
-  while (done < n) {
+/* The lines of the result that a panel of up to COLUMNS pixels runs over: where each begins in the panel and in a padded
+ * plane at the first tap, and its pixels. */
+typedef struct {
+  int64_t lines, to[CSOURCE_DOT_COLUMNS], from[CSOURCE_DOT_COLUMNS], count[CSOURCE_DOT_COLUMNS];
+} CsourceBytesLines;
+
+static inline void csource_bytes_lines(const CsourceBytes *s, int64_t first, int64_t n, CsourceBytesLines *l) {
+  l->lines = 0;
+  for (int64_t done = 0; done < n; ++l->lines) {
     const int64_t pixel = first + done, x = pixel % s->out[2], line = pixel / s->out[2];
     const int64_t y = line % s->out[1], z = line / s->out[1];
-    const int64_t count = byoc_min(n - done, s->out[2] - x), step = s->stride[2];
-    const uint8_t *from = at + (z * s->stride[0] * s->padded[1] + y * s->stride[1]) * s->padded[2] + x * step;
-    if (step == 1) { /* copies of 16 bytes reach beyond the row: later pixels, and slack behind the last */
-      for (int64_t i = 0; i < count; i += 16) memcpy(row + done + i, from + i, 16);
+    l->to[l->lines] = done;
+    l->from[l->lines] = (z * s->stride[0] * s->padded[1] + y * s->stride[1]) * s->padded[2] + x * s->stride[2];
+    l->count[l->lines] = byoc_min(n - done, s->out[2] - x);
+    done += l->count[l->lines];
+  }
+}
+
+/* The pixels of one tap of one channel; `at` points at the tap of pixel 0. */
+static inline void csource_bytes_row(const CsourceBytesLines *l, int64_t step, const uint8_t *at, uint8_t *row) {
+  for (int64_t line = 0; line < l->lines; ++line) {
+    const uint8_t *from = at + l->from[line];
+    uint8_t *to = row + l->to[line];
+    if (step == 1) { /* copies of 16 bytes reach beyond the line: later pixels, and slack behind the last */
+      memcpy(to, from, 16);
+      if (l->count[line] > 16) memcpy(to + 16, from + 16, 16);
     } else {
-      for (int64_t i = 0; i < count; ++i) row[done + i] = from[i * step];
+      for (int64_t i = 0; i < l->count[line]; ++i) to[i] = from[i * step];
     }
-    done += count;
   }
 }
 
@@ -58,24 +73,25 @@ static void csource_bytes_gather(const CsourceBytes *s, const uint8_t *group, in
   const int64_t taps = s->kernel[0] * s->kernel[1] * s->kernel[2], depth = s->in_channels * taps;
   const int64_t plane = s->padded[0] * s->padded[1] * s->padded[2];
   const uint32_t flip = s->pointwise ? s->flip * 0x01010101u : 0;
+  int64_t x = 0, y = 0, z = 0; /* the next tap, of the plane at `group` */
+  CsourceBytesLines lines;
+  if (!s->pointwise) csource_bytes_lines(s, first, n, &lines);
   memset(rows, 0, sizeof rows);
   for (int64_t k = 0; k < depth; k += 4) {
     const uint8_t *row[4] = {rows[0], rows[1], rows[2], rows[3]};
     for (int64_t j = 0; j < 4; ++j) {
-      const int64_t tap = (k + j) % taps, channel = (k + j) / taps;
       if (k + j >= depth) {
         memset(rows[j], 0, sizeof rows[j]);
       } else if (s->pointwise && n == CSOURCE_DOT_COLUMNS) {
-        row[j] = group + channel * plane + first;
+        row[j] = group + (k + j) * plane + first;
       } else if (s->pointwise) {
-        memcpy(rows[j], group + channel * plane + first, (size_t)n);
+        memcpy(rows[j], group + (k + j) * plane + first, (size_t)n);
       } else {
-        const int64_t kx = tap % s->kernel[2], ky = tap / s->kernel[2] % s->kernel[1];
-        const int64_t kz = tap / s->kernel[2] / s->kernel[1];
-        const uint8_t *at = group + channel * plane +
-                            (kz * s->dilation[0] * s->padded[1] + ky * s->dilation[1]) * s->padded[2] +
-                            kx * s->dilation[2];
-        csource_bytes_row(s, at, first, n, rows[j]);
+        const int64_t line = z * s->dilation[0] * s->padded[1] + y * s->dilation[1];
+        csource_bytes_row(&lines, s->stride[2], group + line * s->padded[2] + x * s->dilation[2], rows[j]);
+        if (++x == s->kernel[2]) x = 0, ++y;
+        if (y == s->kernel[1]) y = 0, ++z;
+        if (z == s->kernel[0]) z = 0, group += plane;
       }
     }
     uint32_t *to = panel + k / 4 * CSOURCE_DOT_COLUMNS;

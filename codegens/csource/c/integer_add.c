@@ -12,10 +12,11 @@ static void ${name}_range(int64_t begin, int64_t end, void *ctx) {
   const $first *BYOC_RESTRICT a = (const $first *)p->a;
   const $second *BYOC_RESTRICT b = (const $second *)p->b;
   $result *BYOC_RESTRICT out = ($result *)p->out;
-  const $wide below = (($wide)1 << (p->shift - 1)) - 1;
+  const ${type} q = *p; /* a copy: bytes that are written could be it */
+  const $wide below = (($wide)1 << (q.shift - 1)) - 1;
   for (int64_t i = begin; i < end; ++i) {
-    const $wide total = (a[i] - p->a_zero) * p->a_multiplier + (b[i] - p->b_zero) * p->b_multiplier;
-    const $wide value = ((total + below + ((total >> p->shift) & 1)) >> p->shift) + p->zero;
-    out[i] = ($result)(value < p->low ? p->low : value > p->high ? p->high : value);
+    const $wide total = (a[i] - q.a_zero) * q.a_multiplier + (b[i] - q.b_zero) * q.b_multiplier;
+    const $wide value = ((total + below + ((total >> q.shift) & 1)) >> q.shift) + q.zero;
+    out[i] = ($result)(value < q.low ? q.low : value > q.high ? q.high : value);
   }
 }

@@ -46,10 +46,8 @@ static void ${name}_rows(int64_t begin, int64_t end, void *ctx) {
                 for (int64_t i = 0; i < n; ++i) total[i] += factor * at[i * s->stride[2]];
             }
           }
-      const int64_t multiplier = call->ending->multiplier[channel];
-      const int32_t shift = call->ending->shift[channel];
       $result *out = ($result *)call->out + task * s->out[2] + x;
-      for (int64_t i = 0; i < n; ++i) out[i] = ($result)csource_requantised(call->ending, total[i], multiplier, shift);
+      $round;
     }
   }
 }

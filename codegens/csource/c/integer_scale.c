@@ -8,7 +8,9 @@ typedef struct {
 
 static void ${name}_range(int64_t begin, int64_t end, void *ctx) {
   const ${type} *p = (const ${type} *)ctx;
+  const CsourceRequantise ending = *p->ending; /* copies: bytes that are written could be these */
+  const int64_t multiplier = ending.multiplier[0];
+  const int32_t shift = ending.shift[0];
   for (int64_t i = begin; i < end; ++i)
-    p->out[i] = ($result)csource_requantised(p->ending, (int64_t)p->in[i] - p->zero, p->ending->multiplier[0],
-                                             p->ending->shift[0]);
+    p->out[i] = ($result)csource_requantised(&ending, (int64_t)p->in[i] - p->zero, multiplier, shift);
 }

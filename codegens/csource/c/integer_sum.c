@@ -9,13 +9,16 @@ typedef struct {
 
 static void ${name}_range(int64_t begin, int64_t end, void *ctx) {
   const ${type} *p = (const ${type} *)ctx;
+  const CsourceRequantise ending = *p->ending; /* copies: bytes that are written could be these */
+  const int64_t multiplier = ending.multiplier[0];
+  const int32_t shift = ending.shift[0];
   for (int64_t block = begin; block < end; ++block) {
     const $element *in = (const $element *)p->in + block * p->count * p->inner;
     for (int64_t i = 0; i < p->inner; ++i) {
       int32_t total = 0;
       for (int64_t k = 0; k < p->count; ++k) total += in[k * p->inner + i] - p->zero;
       (($result *)p->out)[block * p->inner + i] =
-          ($result)csource_requantised(p->ending, total, p->ending->multiplier[0], p->ending->shift[0]);
+          ($result)csource_requantised(&ending, total, multiplier, shift);
     }
   }
 }

@@ -9,6 +9,9 @@ typedef struct {
 
 static void ${name}_rows(int64_t begin, int64_t end, void *ctx) {
   const ${type} *p = (const ${type} *)ctx;
+  const CsourceRequantise ending = *p->ending; /* copies: bytes that are written could be these */
+  const int64_t multiplier = ending.multiplier[0];
+  const int32_t shift = ending.shift[0];
   for (int64_t task = begin; task < end; ++task) {
     const int64_t y = task % p->out[1], z = task / p->out[1] % p->out[0], plane = task / p->out[1] / p->out[0];
     const $element *in = (const $element *)p->source + plane * p->in[0] * p->in[1] * p->in[2];
@@ -21,7 +24,7 @@ static void ${name}_rows(int64_t begin, int64_t end, void *ctx) {
           for (int64_t ix = byoc_max(x0, 0); ix < byoc_min(x0 + p->kernel[2], p->in[2]); ++ix)
             total += in[(iz * p->in[1] + iy) * p->in[2] + ix] - p->zero;
       (($result *)p->result)[task * p->out[2] + x] =
-          ($result)csource_requantised(p->ending, total, p->ending->multiplier[0], p->ending->shift[0]);
+          ($result)csource_requantised(&ending, total, multiplier, shift);
     }
   }
 }
