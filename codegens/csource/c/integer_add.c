@@ -16,7 +16,8 @@ static void ${name}_range(int64_t begin, int64_t end, void *ctx) {
   const $wide below = (($wide)1 << (q.shift - 1)) - 1;
   for (int64_t i = begin; i < end; ++i) {
     const $wide total = (a[i] - q.a_zero) * q.a_multiplier + (b[i] - q.b_zero) * q.b_multiplier;
-    const $wide value = ((total + below + ((total >> q.shift) & 1)) >> q.shift) + q.zero;
-    out[i] = ($result)(value < q.low ? q.low : value > q.high ? q.high : value);
+    const $wide rounded = ((total + below + ((total >> q.shift) & 1)) >> q.shift) + q.zero;
+    const $wide value = rounded > q.low ? rounded : q.low;
+    out[i] = ($result)(value < q.high ? value : q.high);
   }
 }

@@ -11,8 +11,9 @@ typedef struct {
 
 static inline BYOC_UNUSED int64_t csource_requantised(const CsourceRequantise *r, int64_t total, int64_t multiplier,
                                                       int32_t shift) {
-  const int64_t value = csource_shift_half_even(total * multiplier, shift) + r->zero;
-  return value < r->low ? r->low : value > r->high ? r->high : value;
+  const int64_t rounded = csource_shift_half_even(total * multiplier, shift) + r->zero;
+  const int64_t value = rounded > r->low ? rounded : r->low;
+  return value < r->high ? value : r->high;
 }
 
 #if defined(__AVX512F__)
