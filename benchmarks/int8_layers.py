@@ -86,16 +86,21 @@ def fixed_batch(model: onnx.ModelProto) -> int:
 
 
 def layers_of(plan: Plan) -> dict[str, list[tuple[Composite, ...]]]:
-    """Every composite by itself, but a sum with the convolution before it, which dnnl makes one primitive."""
+    """Every composite by itself, but a sum with a convolution that it does not enlarge: dnnl makes those one."""
+    assert plan.model is not None
     pieces: dict[str, list[tuple[Composite, ...]]] = {}
     for function in plan.functions:
+        nodes = plan.model.graphs[function.name].nodes
         uses = Counter(producer for op in function.ops for producer in op.producers)
         for part in function.partitions:
             by_root = {c.root: (c,) for c in sorted(part.composites, key=lambda c: c.root)}
             for root in list(by_root):
                 if function.ops[root].op != "byoc.qlinear_add":
                     continue
-                made = [i for i in function.ops[root].producers if i in by_root and uses[i] == 1]
+                (shift,) = nodes[root].attrs["shift"]
+                factors = [m * 2.0**-shift for m in nodes[root].attrs["multiplier"]]
+                read = [v.producer for v, f in zip(nodes[root].inputs, factors, strict=True) if f <= 1]
+                made = [n.index for n in read if n and n.index in by_root and uses[n.index] == 1]
                 convolutions = [i for i in made if function.ops[i].op == "byoc.qlinear_conv"]
                 if convolutions:
                     by_root[root] = (*by_root.pop(max(convolutions)), *by_root[root])

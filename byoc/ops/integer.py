@@ -12,8 +12,10 @@ the even integer, ``y_zero`` added, and clipped to ``low .. high``, which fuses 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax
 
@@ -58,7 +60,11 @@ def same_shape_type(call: Any) -> Any:
 
 
 def average_type(call: Any) -> Any:
-    """``byoc.qlinear_average_pool(x [N, C, spatial...])``: ``pool_size, strides, padding``; every window is whole."""
+    """``byoc.qlinear_average_pool(x [N, C, spatial...])``: ``pool_size, strides, padding``; every window is whole.
+
+    ``multiplier`` and ``shift`` have one entry; where padding does not count, one for each number of elements that a
+    window may have, from 1 on (:func:`window_counts`).
+    """
     attrs = attributes(call)
     x = call.args[0].ty.shape
     spatial = []
@@ -67,6 +73,17 @@ def average_type(call: Any) -> Any:
         extent = x.values[2 + axis] + attrs["padding"][axis] + attrs["padding"][axis + count]
         spatial.append(_simplified((extent - attrs["pool_size"][axis]) // attrs["strides"][axis] + 1))
     return relax.TensorType([*x.values[:2], *spatial], attrs["out_dtype"])
+
+
+def window_counts(image: Sequence[int], attrs: Mapping[str, Any]) -> np.ndarray:
+    """How many elements of an image (its axes of space) each window has, without padding: int64, like the result."""
+    counts = np.ones((), "int64")
+    for axis, extent in enumerate(image):
+        before, after = attrs["padding"][axis], attrs["padding"][axis + len(image)]
+        size, stride = attrs["pool_size"][axis], attrs["strides"][axis]
+        begin = np.arange((extent + before + after - size) // stride + 1) * stride - before
+        counts = np.multiply.outer(counts, np.minimum(begin + size, extent) - np.maximum(begin, 0))
+    return counts
 
 
 def mean_type(call: Any) -> Any:

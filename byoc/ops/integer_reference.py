@@ -14,11 +14,18 @@ from byoc.ops.register import byoc_op
 op = relax.op
 
 
-def requantised(builder: Any, total: Any, attrs: dict[str, Any], channel_axis: int | None = None) -> Any:
-    """``clip(total * multiplier * 2**-shift + y_zero, low, high)``, ties to even, as ``out_dtype``."""
+def requantised(
+    builder: Any, total: Any, attrs: dict[str, Any], channel_axis: int | None = None, entries: np.ndarray | None = None
+) -> Any:
+    """``clip(total * multiplier * 2**-shift + y_zero, low, high)``, ties to even, as ``out_dtype``.
+
+    `entries` says which multiplier and shift each place of the last axes has, where these are not the channels'.
+    """
 
     def channels(values: Any) -> Any:
         array = np.array(values, "int64")
+        if entries is not None:
+            return relax.const(array[entries], "int64")
         if array.size == 1:
             return relax.const(array.reshape(()), "int64")
         shape = [1] * len(total.ty.shape.values)
@@ -104,7 +111,10 @@ def qlinear_average_pool(builder: Any, call: Any) -> Any:
     left = _centred(builder, x, attrs["x_zero"], "int32")
     ones_apart = [1] * len(window)
     total = compute(left, ones, attrs["strides"], attrs["padding"], ones_apart, channels, out_dtype="int32")
-    return requantised(builder, builder.emit(total), attrs)
+    if len(attrs["multiplier"]) == 1:
+        return requantised(builder, builder.emit(total), attrs)
+    counts = integer.window_counts([int(extent) for extent in x.ty.shape.values[2:]], attrs)
+    return requantised(builder, builder.emit(total), attrs, entries=counts - 1)
 
 
 @byoc_op("qlinear_mean", ["x"], infer=integer.mean_type)

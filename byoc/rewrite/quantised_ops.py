@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,21 +76,24 @@ def average_terms(call: Any, x: Rounding, terms: Terms) -> tuple[Any, dict[str, 
             raise NotInteger("how many elements it averages is known only at run time")
         count = math.prod(shape[a] for a in chosen)
         shared |= {"axes": tuple(chosen), "keepdims": bool(attrs["keepdims"])}
-        return qlinear_mean, shared | _average_factor(x, terms, count)
-    padded = any(attrs["padding"]) and not attrs["count_include_pad"]
-    if padded or attrs["ceil_mode"] or any(d != 1 for d in attrs["dilation"]) or not isinstance(shape[1], int):
-        raise NotInteger("its windows do not all have the same number of elements")
+        return qlinear_mean, shared | _average_factors(x, terms, [count])
+    if attrs["ceil_mode"] or any(d != 1 for d in attrs["dilation"]) or not isinstance(shape[1], int):
+        raise NotInteger("its windows are dilated, or reach beyond the padded image")
+    excluding = any(attrs["padding"]) and not attrs["count_include_pad"]
+    if excluding and not all(isinstance(extent, int) for extent in shape[2:]):
+        raise NotInteger("padding does not count in its windows, whose elements are known only at run time")
     if attrs["layout"] not in ("NCW", "NCHW", "NCDHW"):
         raise NotInteger(f"its layout is {attrs['layout']}")
     shared |= {name: tuple(int(v) for v in attrs[name]) for name in ("pool_size", "strides", "padding")}
-    return qlinear_average_pool, shared | _average_factor(x, terms, math.prod(shared["pool_size"]))
+    whole = math.prod(shared["pool_size"])
+    return qlinear_average_pool, shared | _average_factors(x, terms, range(1 if excluding else whole, whole + 1))
 
 
-def _average_factor(x: Rounding, terms: Terms, count: int) -> dict[str, Any]:
+def _average_factors(x: Rounding, terms: Terms, counts: Sequence[int]) -> dict[str, Any]:
     low, high = INTEGERS[x.dtype]
-    if count * (high - low) >= 2**31:
-        raise NotInteger(f"the sum of {count} elements does not fit 32 bits")
-    return factor_terms([x.scale / (terms.out.scale * count)])
+    if max(counts) * (high - low) >= 2**31:
+        raise NotInteger(f"the sum of {max(counts)} elements does not fit 32 bits")
+    return factor_terms([x.scale / (terms.out.scale * count) for count in counts])
 
 
 class Product:

@@ -98,10 +98,11 @@ def _emit_average(m: Match) -> str:
     def extents(values: Any, fill: int) -> str:
         return three((*(fill,) * (3 - spatial), *values))
 
+    excluding = int(len(attrs["multiplier"]) > 1)
     return (
         f"const CsourceRequantise ending = {ending};\n"
-        f"{kind} average = {{{product(x.shape[:2])}, {extents(x.shape[2:], 1)}, {extents(out.shape[2:], 1)}, "
-        f"{extents(attrs['pool_size'], 1)},\n    {extents(attrs['strides'], 1)}, "
+        f"{kind} average = {{{excluding}, {product(x.shape[:2])}, {extents(x.shape[2:], 1)}, "
+        f"{extents(out.shape[2:], 1)}, {extents(attrs['pool_size'], 1)},\n    {extents(attrs['strides'], 1)}, "
         f"{extents(attrs['padding'][:spatial], 0)}, {attrs['x_zero']}, &ending, {x}, {out}}};\n{name}(&average);"
     )
 

@@ -147,8 +147,12 @@ def _requantize(m: Match, to: Translation) -> Tensor:
     return to.add("convert", [x], m.out.shape, dtype=m.out.dtype, scales=scales)
 
 
+def _excludes_padding(m: Match) -> bool:
+    return len(m.root.attrs["multiplier"]) > 1
+
+
 def _check_average(m: Match) -> Any:
-    if any(m.root.attrs["padding"]) and m.root.attrs["x_zero"]:
+    if any(m.root.attrs["padding"]) and m.root.attrs["x_zero"] and not _excludes_padding(m):
         return reject("averages that count padding must have zero point 0", at=m.root.inputs[0])
     return _check_image(m)
 
@@ -170,11 +174,12 @@ def _average(m: Match, to: Translation) -> Tensor:
         "strides": ints(m, "strides"), "window": window, "dilation": [0] * rank, "before": padding[:rank],
         "after": padding[rank:],
     }  # fmt: skip
-    return _pool(m, to, x, "pool_average_padding", numbers, m.out.shape)
+    algorithm = "pool_average" if _excludes_padding(m) else "pool_average_padding"
+    return _pool(m, to, x, algorithm, numbers, m.out.shape)
 
 
 def _pool(m: Match, to: Translation, x: Tensor, algorithm: str, numbers: dict[str, Any], shape: Any) -> Tensor:
-    (factor,) = factors(m)
+    factor = factors(m)[-1]  # of a whole window
     post_ops = _rescaled(float(factor) * math.prod(numbers["window"]), int(m.root.attrs["x_zero"]), m)
     return to.add("pool", [x], shape, algorithm=algorithm, numbers=numbers, dtype=m.out.dtype, post_ops=post_ops)
 

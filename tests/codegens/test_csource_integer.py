@@ -221,6 +221,29 @@ def test_averages_over_windows_agree_with_the_reference():
     assert np.array_equal(ours, rounded(total, attrs))
 
 
+def excluding_padding(x: np.ndarray, zero: int) -> tuple[np.ndarray, dict]:
+    """What averages over 3 by 3 elements should be, where those in the padding do not count, and their attributes."""
+    attrs = {"x_zero": zero, "pool_size": (3, 3), "strides": (1, 2), "padding": (1, 1, 1, 1)}
+    attrs |= rounding([0.9 / n for n in range(1, 10)], x.dtype.name, 2)
+    padded, inside = (
+        np.pad(a, ((0, 0), (0, 0), (1, 1), (1, 1))) for a in (x.astype("int64") - zero, np.ones(x.shape, "int64"))
+    )
+    total, count = (
+        sum(a[:, :, i : i + x.shape[2], j : j + x.shape[3] : 2] for i in range(3) for j in range(3))
+        for a in (padded, inside)
+    )
+    chosen = {name: np.array(attrs[name])[count - 1] for name in ("multiplier", "shift")}
+    result = requantise(total, chosen["multiplier"], chosen["shift"], 2, attrs["low"], attrs["high"])
+    return result.astype(x.dtype), attrs
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_averages_without_padding_divide_by_what_they_count(dtype):
+    x = integers((2, 3, 7, 9), dtype)
+    wanted, attrs = excluding_padding(x, 5)
+    assert np.array_equal(compiled(qlinear_average_pool, attrs, (), (x.shape, dtype))(x), wanted)
+
+
 def integer_part(model):
     """The model between the quantised input and the quantised output."""
     import onnx

@@ -26,6 +26,7 @@ from tests.codegens.test_csource_integer import (
     CONVOLUTIONS,
     conv_attrs,
     conv_reference,
+    excluding_padding,
     integers,
     rounded,
     rounding,
@@ -125,6 +126,13 @@ def test_averages_over_windows_agree_with_the_reference():
     assert_within_a_step(compiled(qlinear_average_pool, attrs, (), (x.shape, "int8"))(x)[0], rounded(total, attrs))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_averages_without_padding_divide_by_what_they_count(dtype):
+    x = integers((2, 3, 7, 9), dtype)
+    wanted, attrs = excluding_padding(x, 5)
+    assert_within_a_step(compiled(qlinear_average_pool, attrs, (), (x.shape, dtype))(x)[0], wanted)
+
+
 def test_averages_that_count_padding_with_a_zero_point_are_refused():
     attrs = {"x_zero": 3, "pool_size": (2, 2), "strides": (2, 2), "padding": (1, 1, 1, 1), **rounding([0.2], "int8")}
     function = relax_function(lambda x: call(qlinear_average_pool, [x], attrs), ((1, 2, 4, 4), "int8"))
@@ -172,6 +180,14 @@ def test_a_residual_is_added_by_the_convolution(factors, zeros):
     function = relax_function(lambda x: residual_block(x, 1, factors, zeros, low=zeros[2]), ((2, 8, 10, 10), "int8"))
     x, ours = integers((2, 8, 10, 10), "int8"), Compiled(function)
     assert len(ours.program.ops) == 3 and "sum" in ours.kinds[-1]
+    assert_within_a_step(ours(x)[0], host(function, x))
+
+
+def test_a_convolution_that_its_sum_enlarges_is_rounded_by_itself():
+    """A step that it is off would become two steps of the sum."""
+    function = relax_function(lambda x: residual_block(x, 1, (1.6, 0.4)), ((2, 8, 10, 10), "int8"))
+    x, ours = integers((2, 8, 10, 10), "int8"), Compiled(function)
+    assert [op.kind for op in ours.program.ops] == ["convolution", "convolution", "convolution", "binary"]
     assert_within_a_step(ours(x)[0], host(function, x))
 
 

@@ -71,6 +71,34 @@ def test_several_batches_count_as_one():
     assert two.ranges["y"].threshold == pytest.approx(one.ranges["y"].threshold, rel=1e-4)
 
 
+def test_means_of_channels_stay_what_they_are_in_float():
+    """Weights that all round down shift every result; the bias takes that up."""
+    weights = {"w": np.array([[127.0, 0.4, 0.4, 0.4]], "float32"), "b": np.zeros(1, "float32")}
+    model = float_model([helper.make_node("Gemm", ["x", "w", "b"], ["y"], "fc", transB=1)], weights, ("N", 4))
+    x = np.random.default_rng(0).uniform(0, 1, (256, 4)).astype("float32")
+    x[:, 0] /= 100
+    means = [
+        run(quantize(model, {"x": x}, method="minmax", bias_correction=chosen).proto, x).mean()
+        for chosen in (True, False)
+    ]
+    wanted = run(model, x).mean()
+    assert abs(means[0] - wanted) < 0.01 < 0.4 < abs(means[1] - wanted)
+
+
+def test_weights_on_a_grid_of_eight_bits_stay_on_it():
+    integers = np.random.default_rng(0).integers(-100, 101, (6, 40))
+    model = float_model(
+        [helper.make_node("Gemm", ["x", "w"], ["y"], "fc", transB=1)],
+        {"w": (integers * 0.03).astype("float32")},
+        ("N", 40),
+    )
+    x = {"x": np.random.default_rng(1).standard_normal((8, 40)).astype("float32")}
+    (weights,) = quantize(model, x).weights.values()
+    assert np.allclose(weights.real, integers * 0.03, rtol=1e-6)
+    (weights,) = quantize(model, x, method="minmax").weights.values()
+    assert np.abs(weights.weight).max(axis=1).tolist() == [127] * 6
+
+
 def test_kept_nodes_stay_float():
     quantised = quantize(small_cnn(), {"x": images()}, keep=["conv1", "op:GlobalAveragePool"])
     assert quantised.layers.float_nodes["conv1"] == "kept in float (conv1)"

@@ -50,9 +50,15 @@ def _requantize(arrays: Arrays, attrs: Attrs) -> Any:
 
 
 def _average_pool(arrays: Arrays, attrs: Attrs) -> Any:
-    """The multiplier holds the division by the size of a window."""
-    shifted, _ = windows(_centred(arrays[0], attrs["x_zero"]), attrs, 0)
-    return _ended(np.sum(shifted, 0), attrs)
+    """A multiplier holds the division by the number of elements of a window; several are one for each number."""
+    x = _centred(arrays[0], attrs["x_zero"])
+    total = np.sum(windows(x, attrs, 0)[0], 0)
+    if len(attrs["multiplier"]) == 1:
+        return _ended(total, attrs)
+    entries = np.sum(windows(np.ones_like(x), attrs, 0)[0], 0) - 1
+    multiplier, shift = (np.array(attrs[k], np.int64)[entries] for k in ("multiplier", "shift"))
+    result = requantise(total, multiplier, shift, attrs["y_zero"], attrs["low"], attrs["high"])
+    return result.astype(attrs["out_dtype"])
 
 
 def _mean(arrays: Arrays, attrs: Attrs) -> Any:
