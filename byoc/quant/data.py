@@ -36,7 +36,7 @@ def _read_npz(path: Path) -> Batch:
     except FileNotFoundError:
         raise CalibrationError(f"the calibration data {path} does not exist", "", "check the path") from None
     except (ValueError, EOFError, OSError) as error:
-        raise CalibrationError(f"{path} is no .npz file", f"{error}", "write it with numpy.savez") from None
+        raise CalibrationError(f"{path} is no .npz file", _why(error), "write it with numpy.savez") from None
     if isinstance(loaded, np.ndarray):
         raise CalibrationError(
             f"{path} is an .npy file, whose array has no name", "", "write numpy.savez(file, input_name=array)"
@@ -44,7 +44,12 @@ def _read_npz(path: Path) -> Batch:
     try:
         return {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, OSError) as error:
-        raise CalibrationError(f"{path} cannot be read", f"{error}", "write it with numpy.savez") from None
+        raise CalibrationError(f"{path} cannot be read", _why(error), "write arrays of numbers") from None
+
+
+def _why(error: Exception) -> str:
+    """NumPy's reason, less its advice to load Python objects all the same."""
+    return "its content is no array of numbers" if "pickle" in str(error) else str(error)
 
 
 def checked_runs(batches: Sequence[Batch], inputs: Sequence[onnx.ValueInfoProto]) -> list[dict[str, np.ndarray]]:
@@ -90,7 +95,9 @@ def _checked_array(array: np.ndarray, value: onnx.ValueInfoProto) -> np.ndarray:
     if array.dtype != wanted:
         if not (array.dtype.kind == "f" and wanted.kind == "f"):
             raise CalibrationError(
-                f'the calibration data for input "{value.name}" is {array.dtype}, the model takes {wanted}'
+                f'the calibration data for input "{value.name}" is {array.dtype}, the model takes {wanted}',
+                "",
+                "convert it as whoever runs the model does",
             )
         array = array.astype(wanted)
     fits = array.ndim == len(shape) and all(
@@ -100,10 +107,14 @@ def _checked_array(array: np.ndarray, value: onnx.ValueInfoProto) -> np.ndarray:
     if not fits:
         raise CalibrationError(
             f'the calibration data for input "{value.name}" has the shape {list(array.shape)}, '
-            f"the model takes [{', '.join(map(str, shape))}]"
+            f"the model takes [{', '.join(map(str, shape))}]",
+            "",
+            "give samples of that shape, the batch in front",
         )
     if not array.size:
-        raise CalibrationError(f'the calibration data for input "{value.name}" is empty')
+        raise CalibrationError(
+            f'the calibration data for input "{value.name}" is empty', "", "give one sample at least"
+        )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         count = int(array.size - np.isfinite(array).sum())
         raise CalibrationError(
