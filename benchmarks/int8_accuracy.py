@@ -1,6 +1,9 @@
 """Top-1 accuracy of float and int8 classifiers, calibrated with one batch.
 
-python benchmarks/int8_accuracy.py [--only NAME,...] [--samples N] [--json FILE]
+python benchmarks/int8_accuracy.py                                  every classifier, one table at the end
+python benchmarks/int8_accuracy.py --only digits,resnet20_cifar10   some
+python benchmarks/int8_accuracy.py --json figures.json --add        those that are not in the file yet
+python benchmarks/int8_accuracy.py --json figures.json --show       the table of an earlier run
 
 int8 by byoc's observers, by ONNX Runtime's static quantiser on the same batch (in its own form, QDQ), all run by ONNX
 Runtime; and byoc's default as integer-only C (csource) and on oneDNN's integers (dnnl).  Calibration samples are not
@@ -25,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import byoc
 from benchmarks.labelled_data import Classifier, classifiers
 
+SAMPLES = "samples"
 Run = Callable[[np.ndarray], np.ndarray]
 VARIANTS: dict[str, dict[str, object]] = {
     "mse": {},
@@ -35,7 +39,9 @@ VARIANTS: dict[str, dict[str, object]] = {
     "klj tensor": {"method": "klj", "per_channel": False},
     "minmax tensor": {"method": "minmax", "per_channel": False},
     "mse power of 2": {"power_of_two": True},
+    "klj power of 2": {"method": "klj", "power_of_two": True},
     "mse one pass": {"progressive": False},
+    "mse, biases kept": {"bias_correction": False},
     "mse 16 bits": {"bits": 16},
 }
 
@@ -119,25 +125,43 @@ def rows(classifier: Classifier, only: str = "") -> dict[str, float]:
     return table
 
 
+def text(figures: dict[str, dict[str, float]]) -> str:
+    """One table: a line for each way of running, a column for each classifier, and how many samples count there."""
+    names = list(figures)
+    ways = list(dict.fromkeys(way for table in figures.values() for way in table if way != SAMPLES))
+    lines = [["top-1 of", *(f"{name} ({figures[name][SAMPLES]:,.0f})" for name in names)]]
+    lines += [[way, *(f"{figures[n][way]:.2f}" if way in figures[n] else "" for n in names)] for way in ways]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="names of classifiers, separated by commas")
     parser.add_argument("--variants", default="", help="names of variants, or onnxruntime, separated by commas")
     parser.add_argument("--json", type=Path, help="write the figures here, after every classifier")
+    parser.add_argument("--add", action="store_true", help="keep what the file of --json has")
+    parser.add_argument("--show", action="store_true", help="print the file of --json, measure nothing")
     parser.add_argument("--samples", type=int, default=1_000_000, help="at most so many samples each")
     arguments = parser.parse_args()
-    made = classifiers(arguments.samples)
+    if (arguments.add or arguments.show) and not arguments.json:
+        parser.error("--add and --show need --json")
     figures: dict[str, dict[str, float]] = {}
-    for name in arguments.only.split(",") if arguments.only else made:
+    if arguments.show or (arguments.add and arguments.json.exists()):
+        figures = json.loads(arguments.json.read_text())
+    made = classifiers(arguments.samples)
+    chosen = arguments.only.split(",") if arguments.only else list(made)
+    for name in () if arguments.show else [n for n in chosen if n not in figures]:
         classifier = made[name]()
         table = rows(classifier, arguments.variants)
         samples = counted(classifier, batch_of(classifier))
         print(f"\n{name}: {samples} samples, int8 may lose {classifier.allowed} points")
-        figures[name] = table
+        figures[name] = {SAMPLES: samples, **table}
         if arguments.json:
             arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
         for variant, value in table.items():
             print(f"  {variant:16s} {value:6.2f}  {value - table['float']:+.2f}", flush=True)
+    print(f"\n{text(figures)}")
 
 
 if __name__ == "__main__":
