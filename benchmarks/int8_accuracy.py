@@ -41,7 +41,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "mse power of 2": {"power_of_two": True},
     "klj power of 2": {"method": "klj", "power_of_two": True},
     "mse one pass": {"progressive": False},
-    "mse, biases kept": {"bias_correction": False},
+    "mse, biases as they are": {"bias_correction": False},
+    "klj, biases corrected": {"method": "klj", "bias_correction": True},
     "mse 16 bits": {"bits": 16},
 }
 

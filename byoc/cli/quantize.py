@@ -47,9 +47,8 @@ if TYPE_CHECKING:
 @click.option("--one-pass", is_flag=True, help="Read all thresholds off one float run: faster, a little less exact.")
 @click.option(
     "--bias-correction/--no-bias-correction",
-    default=True,
-    show_default=True,
-    help="Let biases take up what rounding shifts the means of channels by.",
+    default=None,
+    help="Let biases take up what rounding shifts the means of channels by.  [default: with the method mse]",
 )
 @click.option(
     "--multiplier-bits",
@@ -80,7 +79,7 @@ def command(
     bits: str,
     power_of_two: bool,
     one_pass: bool,
-    bias_correction: bool,
+    bias_correction: bool | None,
     multiplier_bits: int,
     keep: tuple[str, ...],
     auto_keep: float | None,

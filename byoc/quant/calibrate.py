@@ -146,7 +146,7 @@ class _Calibration:
             )
         else:
             constants = self._rounded_constants(layer)
-            if layer.bias and self.settings.bias_correction:
+            if layer.bias and self.settings.corrects_biases:
                 constants = {**constants, layer.bias: self._corrected_bias(layer, inputs, constants)}
             self.rounded.update(self._evaluate(nodes, inputs, outputs, constants, self.rounded))
         if layer is not None:

@@ -269,14 +269,18 @@ def clip_limits(graph: FloatGraph, node: onnx.NodeProto) -> tuple[float, float] 
 
 
 def _connected(graph: FloatGraph, layers: list[Layer], reasons: dict[str, str]) -> list[Layer]:
-    """Without layers that read floats beside integers, and moves that lead from or to no layer that computes."""
+    """Without layers that read floats alone, and moves that lead from or to no layer that computes.
+
+    A sum or concatenation whose result some layer reads may have floats beside integers, which are rounded for it.
+    """
     while True:
         made = {layer.output for layer in layers} | {value.name for value in graph.inputs if _is_float(value)}
         kept, dropped = [], False
         wanted = _wanted(graph, layers)
         for layer in layers:
             missing = [i for i in layer.inputs(graph) if i not in made]
-            if missing and layer.kind != "weighted":
+            mixed = layer.kind in ("add", "concat") and len(missing) < len(layer.inputs(graph))
+            if missing and layer.kind != "weighted" and not (mixed and layer.output in wanted):
                 reason = f"its input {missing[0]} is float"
             elif layer.kind == "move" and layer.output not in wanted:
                 reason = "nothing that is quantised reads it"

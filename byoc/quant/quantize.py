@@ -27,7 +27,7 @@ def quantize(
     bits: int = Settings.bits,
     power_of_two: bool = Settings.power_of_two,
     progressive: bool = Settings.progressive,
-    bias_correction: bool = Settings.bias_correction,
+    bias_correction: bool | None = Settings.bias_correction,
     multiplier_bits: int = Settings.multiplier_bits,
     keep: Sequence[str] = (),
     auto_keep: float | None = None,

@@ -19,7 +19,8 @@ class Settings:
     bits: 8 or 16, of weights and activations.
     power_of_two: steps are powers of two, for hardware without multipliers.
     progressive: layer by layer, each on the rounded results of those before it; else all from one float pass.
-    bias_correction: biases take up what rounding shifts the means of channels by; needs `progressive`.
+    bias_correction: biases take up what rounding shifts the means of channels by; ``None``: with the method ``mse``,
+        since the others are as their authors describe them.  Only where `progressive`.
     multiplier_bits: width of the integer multipliers in the parameter file.
     keep: nodes that stay float: ``NODE``, ``op:TYPE`` or ``/regex/``.
     """
@@ -29,7 +30,7 @@ class Settings:
     bits: int = 8
     power_of_two: bool = False
     progressive: bool = True
-    bias_correction: bool = True
+    bias_correction: bool | None = None
     multiplier_bits: int = 31
     keep: tuple[str, ...] = ()
 
@@ -41,6 +42,12 @@ class Settings:
             raise UsageError(f"quantising to {self.bits} bits is not possible", "", "use 8 or 16")
         if not 8 <= self.multiplier_bits <= 31:
             raise UsageError(f"multipliers of {self.multiplier_bits} bits are not possible", "", "use 8 to 31")
+
+    @property
+    def corrects_biases(self) -> bool:
+        """Whether biases are corrected."""
+        chosen = self.method == DEFAULT_METHOD if self.bias_correction is None else self.bias_correction
+        return chosen and self.progressive
 
     def levels(self, unsigned: bool) -> int:
         """The largest integer of an activation."""

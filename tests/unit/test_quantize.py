@@ -107,6 +107,13 @@ def test_kept_nodes_stay_float():
     assert "w1" in weights
 
 
+def test_what_lies_behind_a_kept_node_takes_integers_again():
+    quantised = quantize(small_cnn(), {"x": images()}, keep=["conv1"])
+    assert quantised.layers.float_nodes == {"conv1": "kept in float (conv1)"}
+    assert quantised.ranges["c1"].step == quantised.ranges["r0"].step
+    assert decibels(run(small_cnn(), images(seed=2)), run(quantised.proto, images(seed=2))) > 25
+
+
 def test_the_parameter_file_names_multipliers_and_shifts(tmp_path):
     quantised = quantize(small_cnn(), {"x": images()})
     quantised.save(tmp_path / "q.onnx")
