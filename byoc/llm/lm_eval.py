@@ -18,7 +18,7 @@ import numpy as np
 
 from byoc.errors import InputError, ToolchainError, UsageError
 from byoc.llm.sampling import Sampling
-from byoc.llm.session import LanguageSession
+from byoc.llm.session import LanguageSession, load
 from byoc.llm.tokenizer import TextStream, Tokenizer
 
 try:
@@ -35,18 +35,20 @@ _GENERATED = 256  # tokens, where a task does not say
 
 @register_model("byoc")
 class ArtifactLM(TemplateLM):
-    """The language model in an artifact's file, compiled for one sequence.
+    """The language model in an artifact's file, or a session of it, compiled for one sequence.
 
     Texts that do not fit the context lose their beginning, as lm-eval's own models do it.  Raises
     :class:`ArtifactError` as :func:`byoc.llm.load` does, :class:`UsageError` for a batch, :class:`InputError` without a
     tokenizer.
     """
 
-    def __init__(self, artifact: str | os.PathLike[str], threads: int | None = None, **_: Any) -> None:
-        from byoc.llm.session import load
-
+    def __init__(
+        self, artifact: str | os.PathLike[str] | LanguageSession, threads: int | None = None, **_: Any
+    ) -> None:
         super().__init__()
-        self.session: LanguageSession = load(artifact, threads=None if threads is None else int(threads))
+        if not isinstance(artifact, LanguageSession):
+            artifact = load(artifact, threads=None if threads is None else int(threads))
+        self.session = artifact
         if self.session.batch != 1:
             raise UsageError(
                 f"the artifact was compiled for {self.session.batch} sequences",

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import tvm
 
+from byoc.cache import Cache
 from byoc.errors import UsageError
-from byoc.llm.calibrate import calibrate, needs_calibration, scales_needed
+from byoc.llm.awq_cache import calibrated
+from byoc.llm.calibrate import needs_calibration, scales_needed
 from byoc.llm.checkpoint import Checkpoint
 from byoc.llm.config import ModelConfig, read_config
 from byoc.llm.graph import build_module
@@ -48,8 +50,10 @@ def is_model_folder(source: Any) -> bool:
     return isinstance(source, (str, Path)) and (Path(source) / "config.json").is_file()
 
 
-def language_model(folder: str | Path, settings: Settings | None = None) -> LanguageModel:
+def language_model(folder: str | Path, settings: Settings | None = None, cache: Cache | None = None) -> LanguageModel:
     """Read a folder with ``config.json``, safetensors and perhaps ``tokenizer.json``.
+
+    Layers that AWQ quantised are looked up in `cache`, and kept there; without one they are quantised anew.
 
     Raises
     ------
@@ -61,9 +65,10 @@ def language_model(folder: str | Path, settings: Settings | None = None) -> Lang
     config = read_config(folder, settings.context)
     settings = _checked(config, settings)
     checkpoint = Checkpoint(folder)
-    digest = _digest(folder, checkpoint, settings)
+    files = _files_digest(folder, checkpoint)
+    digest = hashlib.sha256(f"{files}{settings!r}{_ids_digest(settings.calibration)}".encode()).hexdigest()
     tensors = ModelTensors(config, checkpoint)
-    settings = replace(settings, fixed_scales=calibrate(tensors, settings))
+    settings = replace(settings, fixed_scales=calibrated(tensors, settings, files, cache))
     facts = _facts(config, settings)
     module = build_module(config, ModelWeights(tensors, settings.weights), settings, facts)
     tokenizer = (folder / TOKENIZER).read_bytes() if (folder / TOKENIZER).is_file() else b""
@@ -104,9 +109,8 @@ def _ids_digest(ids: tuple[int, ...]) -> str:
     return hashlib.sha256(np.asarray(ids, "<i8").tobytes()).hexdigest()
 
 
-def _digest(folder: Path, checkpoint: Checkpoint, settings: Settings) -> str:
-    """SHA-256 of the files, of the settings and of the calibration text."""
-    digest = hashlib.sha256(f"{settings!r}{_ids_digest(settings.calibration)}".encode())
+def _files_digest(folder: Path, checkpoint: Checkpoint) -> str:
+    digest = hashlib.sha256()
     for path in (folder / "config.json", *checkpoint.files):
         with open(path, "rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):

@@ -19,20 +19,24 @@ Array = np.ndarray[Any, Any]
 class ModelTensors:
     """Names: ``embedding``, ``final_norm``, ``logits``, ``frequencies``, and for each layer i ``layers.i.`` with
     ``input_norm``, ``post_norm``, ``q``, ``k``, ``v``, ``o``, ``gate``, ``up``, ``down``, ``q_norm``, ``k_norm``.
+
+    Attributes
+    ----------
+    quantised, replaced: linear layers as integers, and other tensors, that calibration put in the checkpoint's place.
     """
 
     def __init__(self, config: ModelConfig, checkpoint: Checkpoint) -> None:
         self.config, self.checkpoint = config, checkpoint
-        self._packed: dict[str, PackedWeights] = {}
-        self._replaced: dict[str, Array] = {}
+        self.quantised: dict[str, PackedWeights] = {}
+        self.replaced: dict[str, Array] = {}
 
     def floats(self, name: str) -> Array:
         """A tensor as float32, what integers stand for where it has become such; a linear layer as [outputs, inputs].
 
         Raises :class:`ModelFileError`.
         """
-        if name in self._replaced:
-            return self._replaced[name]
+        if name in self.replaced:
+            return self.replaced[name]
         if name == "frequencies":
             return np.asarray(self.config.rope.frequencies, np.float32)
         packed = self.packed(name)
@@ -44,15 +48,15 @@ class ModelTensors:
         """The bias of a linear layer, float32[outputs], or None."""
         if not self._has_bias(name):
             return None
-        if f"{name}.bias" in self._replaced:
-            return self._replaced[f"{name}.bias"]
+        if f"{name}.bias" in self.replaced:
+            return self.replaced[f"{name}.bias"]
         source = self.source_name(name).removesuffix("weight") + "bias"
         return self.checkpoint.floats(source, self._shape(name)[:1])
 
     def packed(self, name: str) -> PackedWeights | None:
         """A linear layer as integers: those of calibration, or of the checkpoint itself; None where it is of floats."""
-        if name in self._packed:
-            return self._packed[name]
+        if name in self.quantised:
+            return self.quantised[name]
         form, prefix = self.config.packed, self.source_name(name).removesuffix(".weight")
         if f"{prefix}.qweight" not in self.checkpoint:
             return None
@@ -66,12 +70,12 @@ class ModelTensors:
 
     def replace(self, name: str, array: Array) -> None:
         """Use `array` for a tensor, or with the suffix ``.bias`` for a bias."""
-        self._replaced[name] = np.asarray(array, np.float32)
+        self.replaced[name] = np.asarray(array, np.float32)
 
     def pack(self, name: str, packed: PackedWeights) -> None:
         """Use these integers for a linear layer."""
-        self._packed[name] = packed
-        self._replaced.pop(name, None)
+        self.quantised[name] = packed
+        self.replaced.pop(name, None)
 
     def source_name(self, name: str) -> str:
         """The checkpoint's name of a tensor."""

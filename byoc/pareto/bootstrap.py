@@ -48,6 +48,15 @@ class Bootstrap:
 
     def difference(self, items: Mapping[str, Pairs], other: Mapping[str, Pairs]) -> Interval:
         """How much more `items` lose than `other` does, in points; positive where they are worse."""
+        return self.mean_difference([(items, other)])
+
+    def mean_difference(self, pairs: Sequence[tuple[Mapping[str, Pairs], Mapping[str, Pairs]]]) -> Interval:
+        """The mean of :meth:`difference` over pairs, all of them asked the same items in each draw."""
+        values, draws = zip(*(self._difference(items, other) for items, other in pairs), strict=True)
+        return _interval(float(np.mean(values)), np.mean(draws, axis=0))
+
+    def _difference(self, items: Mapping[str, Pairs], other: Mapping[str, Pairs]) -> tuple[float, Array]:
+        """The value and its draws."""
         values, draws = [], []
         for name, task in self.tasks:
             count = min(len(items[name]), len(other[name]), len(self.reference[name]))
@@ -57,7 +66,7 @@ class Bootstrap:
             worse = (b - a if task.higher else a - b) / np.where(base == 0, 1.0, base)
             values.append(100 * worse[0])
             draws.append(100 * worse[1:])
-        return _interval(float(np.mean(values)), np.mean(draws, axis=0))
+        return float(np.mean(values)), np.mean(draws, axis=0)
 
     def worse(self, items: Mapping[str, Pairs], other: Mapping[str, Pairs]) -> bool:
         """Whether the interval says that `items` lose more than `other`."""

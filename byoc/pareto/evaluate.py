@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from byoc.cache import Cache
 from byoc.errors import ByocError
 from byoc.llm.calibration_text import read_calibration
 from byoc.llm.config import read_config
@@ -99,7 +100,7 @@ def compile_configuration(study: Study, configuration: Configuration) -> Any:
     settings = configuration.settings(read_config(study.folder), study.context)
     if study.calibrate:
         settings = replace(settings, calibration=_calibration(study.calibrate, study.folder))
-    model = language_model(study.folder, settings)
+    model = language_model(study.folder, settings, Cache(study.cache_dir or None))
     return byoc.compile(model, study.targets, cache_dir=study.cache_dir or None)
 
 

@@ -29,6 +29,7 @@ def report_page(report: Report, model: str) -> str:
         baselines=_baselines(report),
         longer=_longer(report),
         layers=_layers(report),
+        effects=_effects(report),
         data=safe_json({"rows": report.rows, "tasks": report.tasks, "baselines": report.baselines}),
         style=_asset("page.css"),
         script=script,
@@ -89,6 +90,22 @@ def _layers(report: Report) -> str:
         title = html.escape(f"Loss when one layer alone is kept as {entry['low']}")
         parts.append(f"<h2>{title}</h2>{_bars(entry['losses'])}")
     return "".join(parts)
+
+
+def _effects(report: Report) -> str:
+    if not report.effects:
+        return ""
+    rows = []
+    for effect in report.effects:
+        loss = effect["loss"]
+        axis, both = effect["axis"], (effect["than"], effect["value"])
+        shown = " → ".join("all at once" if (axis, v) == ("chunk", 0) else str(v) for v in both)
+        change = f"{loss['value']:+.2f} ({loss['low']:+.2f} to {loss['high']:+.2f})"
+        clear = "worse" if loss["low"] > 0 else "better" if loss["high"] < 0 else ""
+        memory = f"{effect['memory'] / 1024:+,.0f} KiB"
+        rows.append([f"{axis.replace('_', ' ')}: {shown}", change, clear, memory, str(effect["pairs"])])
+    head = ("all else being equal", "points of loss, 95%", "", "memory", "pairs")
+    return f"<h2>What a choice changes</h2>{_table(head, rows)}"
 
 
 def _bars(losses: list[dict[str, Any]]) -> str:

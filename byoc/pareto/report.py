@@ -29,6 +29,7 @@ class Report:
     longer: modelled totals for other contexts: (context, {configuration or baseline: bytes}).
     sensitivity: per mixed precision the losses by layer.
     refused: configurations that could not be compiled, with the reason.
+    effects: what each value of an axis changes against another one, all else being equal: see `Effect`.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Report:
     longer: list[dict[str, Any]] = field(default_factory=list)
     sensitivity: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    effects: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def frontier(self) -> list[dict[str, Any]]:

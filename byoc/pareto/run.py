@@ -15,6 +15,7 @@ from byoc.llm.checkpoint import Checkpoint
 from byoc.llm.config import ModelConfig, read_config
 from byoc.pareto.bootstrap import Bootstrap
 from byoc.pareto.configuration import Configuration
+from byoc.pareto.effects import effects
 from byoc.pareto.evaluate import Outcome, Study, compile_configuration, tasks_of, thaw
 from byoc.pareto.evolution import Evolution, evolve
 from byoc.pareto.frontier import frontier
@@ -127,6 +128,7 @@ def make_report(
         sensitivity=[{"low": s.mixed.low, "keep": s.mixed.keep, "losses": [asdict(i) for i in s.losses]}
                      for s in layers],
         refused=[{**o.configuration.as_dict(), "error": o.error} for o in found.values() if o.error],
+        effects=[asdict(effect) for effect in effects(good, bootstrap)],
     )  # fmt: skip
 
 

@@ -58,6 +58,67 @@ def test_a_multiple_choice_task_has_the_accuracy_of_the_reference(
     assert found["results"]["local_choices"]["acc,none"] == pytest.approx(np.mean(right))
 
 
+@pytest.fixture(scope="module")
+def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task of the choices above, and a second one that rolls over their questions, in files of their own."""
+    folder = tmp_path_factory.mktemp("task")
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CHOICES))
+    data = {"data_files": {"train": str(folder / "rows.jsonl")}, "cache_dir": str(folder / "cache")}
+    common = {"dataset_path": "json", "test_split": "train", "dataset_kwargs": data}
+    choices = {
+        "task": "local_choices", "output_type": "multiple_choice", "doc_to_text": "{{question}}",
+        "doc_to_choice": "{{choices}}", "doc_to_target": "{{answer}}", "target_delimiter": "",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}, {"metric": "f1"}],
+    }  # fmt: skip
+    rolling = {
+        "task": "local_rolling", "output_type": "loglikelihood_rolling", "doc_to_text": "",
+        "doc_to_target": "{{question}}", "metric_list": [{"metric": "byte_perplexity"}],
+    }  # fmt: skip
+    for name, task in (("choices.yaml", choices), ("rolling.yaml", rolling)):
+        (folder / name).write_text(json.dumps({**common, **task}))  # JSON is YAML
+    return folder / "choices.yaml"
+
+
+def test_a_search_asks_a_task_of_lm_eval_document_by_document(
+    tensors_and_artifact: tuple[dict, Path], task_file: Path
+) -> None:
+    from byoc.llm import load
+    from byoc.pareto.tasks import make_task
+    from byoc.pareto.tasks.task import Subject
+
+    tensors, artifact = tensors_and_artifact
+    session, subject = load(artifact), Subject(None, 32)
+    task = make_task("lm-eval", {"file": str(task_file)}, subject)
+    right = [
+        float(np.argmax([log_probability(tensors, row["question"], c) for c in row["choices"]]) == row["answer"])
+        for row in CHOICES
+    ]
+    found = [task.run(session, i) for i in range(len(task))]
+    assert sorted(found) == sorted((r, 1.0) for r in right) and task.higher
+
+    rolling = make_task("lm-eval", {"file": str(task_file.with_name("rolling.yaml"))}, subject)
+    totals, weights = np.transpose([rolling.run(session, i) for i in range(len(rolling))])
+    questions = [row["question"] for row in CHOICES]
+    np.testing.assert_allclose(
+        sorted(totals), sorted(-log_probability(tensors, "\x01", q) for q in questions), rtol=1e-3
+    )
+    assert sorted(weights) == sorted(len(q) for q in questions)
+    assert not rolling.higher and rolling.score(2.0) == pytest.approx(np.exp(2.0))
+    assert len(make_task("lm-eval", {"file": str(task_file), "items": 2}, subject)) == 2
+
+
+def test_what_lm_eval_cannot_ask_is_told(task_file: Path) -> None:
+    from byoc.errors import UsageError
+    from byoc.pareto.tasks import make_task
+    from byoc.pareto.tasks.task import Subject
+
+    subject = Subject(None, 32)
+    with pytest.raises(UsageError, match=r'lm-eval cannot load the task "no such\.yaml"'):
+        make_task("lm-eval", {"file": "no such.yaml"}, subject)
+    with pytest.raises(UsageError, match=r'not scored by "f1" document by document\n.*its metrics that are: acc'):
+        make_task("lm-eval", {"file": str(task_file), "metric": "f1"}, subject)
+
+
 def test_log_likelihoods_are_those_of_the_reference_and_long_texts_roll(
     tensors_and_artifact: tuple[dict, Path],
 ) -> None:

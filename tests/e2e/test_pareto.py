@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,16 +106,79 @@ def test_layers_in_different_formats_are_one_partition(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_lost_worker_costs_its_trial_only(folder: Path, report) -> None:
     pytest.importorskip("distributed")
+    study = replace(study_in(folder), cache_dir=str(folder / "cache of workers"))
     with DaskWorkers("local", 2) as workers:
-        victim = workers.processes[0]
-        timer = threading.Timer(1.0, os.kill, (victim, signal.SIGKILL))
-        timer.start()
-        study = study_in(folder)
-        fresh = Study(study.folder, study.tasks, study.context, cache_dir=str(folder / "cache of workers"))
-        found = search(fresh, SPACE, EFFORT, folder / "workers.db", workers, silent)
-        timer.join()
-        assert victim not in workers.processes
+        victim, killed = workers.processes[0], []
+
+        def kill_after_the_first(stage: str, done: int, total: int) -> None:
+            if done and not killed:
+                os.kill(victim, signal.SIGKILL)
+                killed.append(f"{stage} {done} of {total}")
+
+        found = search(study, SPACE, EFFORT, folder / "workers.db", workers, kill_after_the_first)
+        assert killed == ["first look 1 of 4"] and victim not in workers.processes
     assert found.to_json() == report.to_json()
+
+
+@contextlib.contextmanager
+def dask_cluster(folder: Path, count: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """The address of a scheduler, and its workers, each a process of its own that nobody starts again."""
+    facts, log = folder / "scheduler.json", (folder / "dask.log").open("wb")
+    python, quiet = [sys.executable, "-m"], ["--no-dashboard", "--scheduler-file", str(facts)]
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str) -> None:
+        started.append(subprocess.Popen([*python, *command, *quiet], stdout=log, stderr=log, cwd=folder))
+
+    try:
+        start("distributed.cli.dask_scheduler", "--port", "0", "--host", "127.0.0.1")
+        wait_until(lambda: facts.is_file() and facts.read_text().endswith("}"))
+        for _ in range(count):
+            start("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--local-directory", str(folder))
+        yield json.loads(facts.read_text())["address"], started[1:]
+    finally:
+        for process in reversed(started):
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 300.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_nsga2_on_a_dask_scheduler_that_loses_a_worker_finds_what_one_process_finds(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("distributed")
+    (tmp_path / "space.yaml").write_text(
+        "bits: [k16v16, k8v8, k4v4, k4v2]\ngroup: [4, 8]\nweights: f32\nchunk: 16\n"
+        "reference: {kv: k16v16, weights: f32, chunk: 16}\n"
+        f"tasks: {{recall: {{file: {folder / 'eval.npz'}}}}}\n"
+    )
+
+    def command(name: str) -> list[str]:
+        flags = ["--space", str(tmp_path / "space.yaml"), "--context", "32", "--exhaustive", "0", "--trials", "20"]
+        files = ["--db", str(tmp_path / f"{name}.db"), "--save-report", str(tmp_path / f"{name}.json")]
+        return ["pareto", str(folder / "tiny"), *flags, *files, "--cache-dir", str(tmp_path / "cache"), "--no-resident"]
+
+    with dask_cluster(tmp_path, 2) as (address, workers):
+        search_process = subprocess.Popen(
+            [sys.executable, "-m", "byoc", *command("cluster"), "--scheduler", address],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(lambda: trials_in(tmp_path / "cluster.db") > 1 or search_process.poll() is not None)
+        workers[0].kill()
+        _, told = search_process.communicate(timeout=600)
+        assert search_process.returncode == 0, told
+        assert workers[1].poll() is None
+    assert main(command("alone")) == 0, capsys.readouterr().err
+    found = (tmp_path / "cluster.json").read_text()
+    assert found == (tmp_path / "alone.json").read_text() and len(json.loads(found)["rows"]) > 4
 
 
 def command_in(folder: Path, database: str) -> list[str]:
@@ -146,12 +210,9 @@ def test_a_run_that_is_stopped_goes_on_from_what_was_finished(folder: Path, repo
     process = subprocess.Popen(
         [sys.executable, "-m", "byoc", *command_in(folder, name)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
-    while trials_in(folder / name) < 2 and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        time.sleep(0.02)
+    wait_until(lambda: trials_in(folder / name) >= 2 or process.poll() is not None)
     process.send_signal(sign)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=300)
     if sign == signal.SIGINT:
         assert process.returncode == 130 and b"the same command goes on from there" in told
     kept = trials_in(folder / name)

@@ -8,6 +8,7 @@ import tvm_ffi
 from safetensors.numpy import save_file
 
 import byoc
+from byoc.cache import Cache
 from byoc.errors import CalibrationError, UsageError
 from byoc.llm.awq import ActivationAware, clip_groups, find_scale
 from byoc.llm.calibrate import calibrate, segments
@@ -148,6 +149,20 @@ def test_the_same_text_gives_the_same_model_and_another_text_another(tmp_path):
     assert one.digest == two.digest != other.digest
     assert tvm_ffi.structural_equal(one.module, two.module) and not tvm_ffi.structural_equal(one.module, other.module)
     assert one.facts["calibration"]["tokens"] == 200
+
+
+def test_what_awq_found_is_taken_from_the_cache_for_another_kind_of_kv_cache(tmp_path, monkeypatch):
+    salient_folder(tmp_path / "m")
+    kv = [parse_kv(text, 2) for text in ("k8v8:g8", "k4v4:per-tensor")]
+    each = [Settings(kv=spec, weights=AWQ, context=16, chunk=8, calibration=TEXT) for spec in kv]
+    fresh = [language_model(tmp_path / "m", settings) for settings in each]
+    cache = Cache(tmp_path / "cache")
+    first = language_model(tmp_path / "m", each[0], cache)
+    monkeypatch.setattr(ActivationAware, "_pack", None)  # what would quantise anew
+    kept = [language_model(tmp_path / "m", settings, cache) for settings in each]
+    for found, wanted in ((first, fresh[0]), *zip(kept, fresh, strict=True)):
+        assert (found.digest, found.facts) == (wanted.digest, wanted.facts)
+        assert tvm_ffi.structural_equal(found.module, wanted.module)
 
 
 def test_a_text_that_nothing_needs_changes_nothing(tmp_path):

@@ -21,6 +21,7 @@ from byoc.llm.rope_scaling import Rope
 from byoc.pareto.bootstrap import Bootstrap
 from byoc.pareto.configuration import Configuration
 from byoc.pareto.constraint import Constraint
+from byoc.pareto.effects import effects, point_of
 from byoc.pareto.evaluate import Job, Outcome, Study, freeze, thaw
 from byoc.pareto.evolution import Evolution, evolve
 from byoc.pareto.frontier import better_half, frontier, ranks
@@ -32,7 +33,7 @@ from byoc.pareto.store import Store
 from byoc.pareto.tasks.exact_match import matches
 from byoc.pareto.tasks.long_qa import f1
 from byoc.pareto.tasks.needle import Needle
-from byoc.pareto.tasks.task import Accuracy, Subject, fitted
+from byoc.pareto.tasks.task import Accuracy, Subject, fitted, read_tokens
 
 CONFIG = ModelConfig(
     architecture="LlamaForCausalLM", hidden=64, intermediate=96, layers=4, heads=4, kv_heads=2, head_dim=16,
@@ -154,6 +155,34 @@ def test_only_an_interval_that_excludes_zero_calls_a_configuration_better() -> N
 def test_what_takes_more_and_is_not_better_is_needless() -> None:
     made = frontier([outcome(A, 10, PERFECT), outcome(B, 20, PERFECT), outcome(C, 5, [0.0] * 16)], bootstrap())
     assert made == {C: None, A: None, B: A}
+
+
+def test_an_effect_is_the_mean_over_what_differs_on_one_axis_alone() -> None:
+    def made(kv: str, weights: str, cache: int, misses: int) -> Outcome:
+        items = {"t": [(float(i >= misses), 1.0) for i in range(16)]}
+        return Outcome(Configuration(kv, weights, 8), items, Memory(10, cache, 0))
+
+    found = effects(
+        [made("k4v4:g8", "f32", 4, 4), made("k4v4:g8:hadamard", "f32", 4, 0), made("k4v4:g8", "f16", 4, 8),
+         made("k4v4:g8:hadamard", "f16", 4, 8), made("k2v2:g8", "f32", 2, 16), made("k2v2:g8;0=k8v8", "f32", 3, 2)],
+        bootstrap(),
+    )  # fmt: skip
+    named = {(e.axis, e.than, e.value): e for e in found}
+    assert list(named) == [
+        ("bits", "k2v2", "k4v4"), ("key_transform", "hadamard", "none"), ("weights", "f16", "f32"),
+    ]  # fmt: skip
+    transform = named["key_transform", "hadamard", "none"]
+    assert (transform.pairs, transform.loss.value, transform.memory) == (2, 12.5, 0.0) and transform.loss.low > 0
+    bits = named["bits", "k2v2", "k4v4"]
+    assert (bits.loss.value, bits.cache, bits.memory) == (-75.0, 2.0, 2.0)
+
+
+def test_a_point_has_no_value_where_layers_or_sides_differ() -> None:
+    assert point_of(Configuration("k4v4;0=k8v8", "f32", 8)) is None
+    assert point_of(Configuration("k4v4:k.per-channel", "f32", 8)) is None
+    assert point_of(Configuration("k16v4:v.g64", "f32", 0)) == {
+        "bits": "k16v4", "granularity": "per-token", "group": 64, "key_transform": "none", "weights": "f32", "chunk": 0,
+    }  # fmt: skip
 
 
 def test_the_loss_of_perplexity_grows_with_it() -> None:
@@ -289,6 +318,18 @@ def test_a_needle_lies_at_its_depth_and_the_first_items_see_every_cell() -> None
     assert (tokens[:3], tokens[-3:], answer, len(tokens)) == ([2, 5, 6], [4, 5, 6], [6], 16)
 
 
+def test_a_model_without_a_tokenizer_reads_token_ids(tmp_path: Path) -> None:
+    subject = Subject(None, 32)
+    np.save(tmp_path / "ids.npy", np.array([3, 1, 4], np.int16))
+    assert read_tokens(tmp_path / "ids.npy", subject) == [3, 1, 4]
+    np.save(tmp_path / "floats.npy", np.zeros((2, 2)))
+    with pytest.raises(UsageError, match=r"holds float64\[2, 2\]"):
+        read_tokens(tmp_path / "floats.npy", subject)
+    (tmp_path / "text.npy").write_text("text")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_tokens(tmp_path / "text.npy", subject)
+
+
 def test_answers_are_compared_as_gsm8k_and_longbench_do() -> None:
     assert matches(" 6 times 7 is 42.", "42") and matches("it is 1,000", "1000") and not matches("none", "42")
     assert matches(" Paris\nQuestion: more", "Paris") and not matches("", "Paris")
@@ -319,7 +360,10 @@ def sample_report() -> Report:
     tasks = [{"name": "needle", "items": 8, "higher": True, "options": {}}]
     layers = [{"low": "k2v2", "keep": "k8v8", "losses": [{"value": 3.0, "low": 1.0, "high": 5.0}]}]
     reference = {"kv": "k16v16", "weights": "f32", "chunk": 256}
-    return Report("</script><b>tiny", 512, reference, tasks, rows, {"eager": base, "tiled": base}, [], layers, [])
+    loss = {"value": -39.0, "low": -41.0, "high": -37.0}
+    bits = {"axis": "bits", "value": "k4v4", "than": "k2v2", "pairs": 1, "loss": loss, "cache": 0, "memory": 2**20}
+    baselines = {"eager": base, "tiled": base}
+    return Report("</script><b>tiny", 512, reference, tasks, rows, baselines, [], layers, [], [bits])
 
 
 def test_the_budget_buys_the_least_loss_that_fits() -> None:

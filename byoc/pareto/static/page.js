@@ -1,7 +1,14 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const rows = data.rows.map((row, index) => ({ ...row, index, bits: row.kv.split(":")[0].split(";")[0], mixed: row.kv.includes(";") ? "mixed" : "uniform" }));
+  const rows = data.rows.map((row, index) => {
+    const [bits, ...options] = row.kv.split(";")[0].split(":");
+    const pick = (pattern, usual) => options.filter((o) => pattern.test(o)).join(" ") || (/v(16|32)$/.test(bits) ? "none" : usual);
+    return {
+      ...row, index, bits, granularity: pick(/per-/, "per-token"), group: pick(/^([kv]\.)?g\d/, options.includes("per-tensor") ? "none" : "g32"),
+      "key transform": pick(/^(mean|hadamard)$/, "none"), layers: row.kv.includes(";") ? "mixed" : "uniform",
+    };
+  });
   const NS = "http://www.w3.org/2000/svg";
   const mib = (bytes) => (bytes >= 2 ** 30 ? (bytes / 2 ** 30).toFixed(2) + " GiB" : (bytes / 2 ** 20).toFixed(2) + " MiB");
   const percent = (x) => x.toFixed(2) + "%";
@@ -14,7 +21,7 @@
     return made;
   }
 
-  const axes = ["bits", "weights", "chunk", "mixed"];
+  const axes = ["bits", "granularity", "group", "key transform", "weights", "chunk", "layers"];
   const hidden = new Set();
   const shown = (row) => axes.every((axis) => !hidden.has(axis + "=" + row[axis]));
 

@@ -18,6 +18,7 @@ _SHIPPED = {
     "choice": "byoc.pareto.tasks.choice:Choice",
     "exact-match": "byoc.pareto.tasks.exact_match:ExactMatch",
     "long-qa": "byoc.pareto.tasks.long_qa:LongQA",
+    "lm-eval": "byoc.pareto.tasks.lm_eval:LMEval",
 }
 
 

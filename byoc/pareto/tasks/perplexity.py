@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byoc.errors import UsageError
-from byoc.pareto.tasks.task import Subject, known_options, log_probabilities, read_text, shuffled
+from byoc.pareto.tasks.task import Subject, known_options, log_probabilities, read_tokens, shuffled
 
 if TYPE_CHECKING:
     from byoc.llm.session import LanguageSession
 
 
 class Perplexity:
-    """Options: `text`, a file; `window` tokens at a time, of which the last `stride` count; at most `items` windows."""
+    """Options: `text`, a file, or token ids in an ``.npy`` file; `window` tokens at a time, of which the last `stride`
+    count; at most `items` windows."""
 
     higher = False
     cells: Sequence[tuple[str, str]] = ()
@@ -30,7 +31,7 @@ class Perplexity:
                 "a window scores its last tokens after those before them",
                 "use a stride from 1 to the window less one",
             )
-        ids = np.asarray(subject.encode(read_text(chosen["text"])), np.int64)
+        ids = np.asarray(read_tokens(chosen["text"], subject), np.int64)
         starts = range(0, len(ids) - window + 1, stride)
         if not starts:
             raise UsageError(

@@ -117,6 +117,19 @@ def read_text(path: str | Path) -> str:
         raise UsageError(f"{path} cannot be read", str(error), "check the path") from None
 
 
+def read_tokens(path: str | Path, subject: Subject) -> list[int]:
+    """Of a text by the model's tokenizer, or those in an ``.npy`` file.  Raises :class:`UsageError`."""
+    if Path(path).suffix != ".npy":
+        return subject.encode(read_text(path))
+    try:
+        ids = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"{path} cannot be read", str(error), "give token ids as numpy.save writes them") from None
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise UsageError(f"{path} holds {ids.dtype}{list(ids.shape)}", "token ids are a list of integers")
+    return [int(i) for i in ids]
+
+
 def shuffled(count: int, seed: int) -> list[int]:
     """0 to count - 1 in a random order that depends on the seed only."""
     return [int(i) for i in np.random.default_rng(seed).permutation(count)]
