@@ -23,7 +23,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("pareto")
 @click.argument("model", type=_PATH)
-@click.option("--text", type=_PATH, metavar="FILE", help="Measure perplexity on this text.")
+@click.option("--text", type=_PATH, metavar="FILE", help="Measure perplexity on this text, or token ids (.npy).")
 @click.option("--task", "tasks", multiple=True, metavar="NAME:K=V,..", help="Measure a task (repeatable).")
 @click.option("--space", "space_file", type=_PATH, metavar="FILE", help="TOML or YAML file of what to search.")
 @click.option("--calibrate", type=_PATH, metavar="FILE", help="Text that awq weights and per-tensor caches need.")
