@@ -61,14 +61,15 @@ def _advice(report: Report, model: str) -> str:
 
 
 def _baselines(report: Report) -> str:
-    head = ("", "weights", "cache", "activations", "scores", "total")
+    head = ("", "weights", "cache", "activations", "scores", "total", *(f"saves of {n}" for n in report.baselines))
     parts = ("weights", "cache", "activations", "scores", "total")
     rows = [[f"float16, {name}", *(bytes_text(m[p]) for p in parts)] for name, m in report.baselines.items()]
+    rows = [[*row, *("" for _ in report.baselines)] for row in rows]
     for row in report.frontier:
         memory = row["memory"]
         cells = [bytes_text(memory[p]) for p in parts]
         shares = [f"{100 * (1 - memory['total'] / m['total']):.0f}%" for m in report.baselines.values()]
-        rows.append([str(Configuration.from_dict(row)), *cells[:-1], f"{cells[-1]} (saves {', '.join(shares)})"])
+        rows.append([str(Configuration.from_dict(row)), *cells, *shares])
     return _table(head, rows)
 
 

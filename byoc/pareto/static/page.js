@@ -23,7 +23,8 @@
 
   const axes = ["bits", "granularity", "group", "key transform", "weights", "chunk", "layers"];
   const hidden = new Set();
-  const shown = (row) => axes.every((axis) => !hidden.has(axis + "=" + row[axis]));
+  let mostLoss = Infinity;
+  const shown = (row) => row.loss.value <= mostLoss && axes.every((axis) => !hidden.has(axis + "=" + row[axis]));
 
   function drawFilters() {
     const form = document.getElementById("filters");
@@ -46,6 +47,21 @@
       }
       form.append(set);
     }
+    form.append(lossFilter());
+  }
+
+  function lossFilter() {
+    const label = document.createElement("label"), select = document.createElement("select");
+    select.id = "most-loss";
+    for (const percents of [Infinity, 20, 10, 5, 3, 1]) {
+      const option = document.createElement("option");
+      option.value = percents;
+      option.textContent = percents === Infinity ? "any" : `up to ${percents}%`;
+      select.append(option);
+    }
+    select.addEventListener("change", () => { mostLoss = Number(select.value); draw(); });
+    label.append("loss: ", select);
+    return label;
   }
 
   const SIZE = { width: 960, height: 440, left: 70, right: 20, top: 16, bottom: 46 };
