@@ -20,7 +20,11 @@ SONAME = "libdnnl.so.3"
 INSTALL = "install it with: pip install 'byoc[dnnl]'"
 RUNTIME = Path(__file__).resolve().parent / "runtime"
 _FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fopenmp", "-DNDEBUG")
-_KERNEL_FLAGS = ("-O3", "-mavx512f")  # of *_avx512.cc; nothing in them runs where the processor has no AVX-512
+# By the end of a source's name; nothing in these runs where the processor lacks the instructions.
+_KERNEL_FLAGS = {
+    "_avx512": ("-O3", "-mavx512f"),
+    "_avx512_bf16": ("-O3", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16"),
+}
 
 
 def prefix() -> Path | None:
@@ -79,7 +83,7 @@ def runtime_objects() -> tuple[str, ...]:
     for file in sorted(RUNTIME.glob("*")):
         digest.update(file.name.encode() + file.read_bytes())
     shown = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
-    key = Cache.key(digest.hexdigest(), " ".join((*command, *_KERNEL_FLAGS)), shown, tvm_ffi.__version__)
+    key = Cache.key(digest.hexdigest(), " ".join((*command, str(_KERNEL_FLAGS))), shown, tvm_ffi.__version__)
     folder = Cache().engine_dir("dnnl", key)
     objects = [folder / f"{source.stem}.o" for source in sources]
     if not all(o.exists() for o in objects):
@@ -91,7 +95,7 @@ def _compile(command: list[str], sources: list[Path], folder: Path) -> None:
     def one(source: Path) -> str:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             part = Path(scratch) / "part.o"
-            flags = _KERNEL_FLAGS if source.stem.endswith("_avx512") else ()
+            flags = next((flags for end, flags in _KERNEL_FLAGS.items() if source.stem.endswith(end)), ())
             whole = [*command, *flags, source.name, "-o", str(part)]
             run = subprocess.run(whole, cwd=RUNTIME, capture_output=True, text=True, check=False)
             if run.returncode:
@@ -103,4 +107,4 @@ def _compile(command: list[str], sources: list[Path], folder: Path) -> None:
     with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
         complaints = [c for c in pool.map(one, sources) if c]
     if complaints:
-        raise ByocError("the runtime of codegen dnnl cannot be compiled", complaints[0], "is g++ 9 or newer installed?")
+        raise ByocError("the runtime of codegen dnnl cannot be compiled", complaints[0], "is g++ 10 or newer installed?")

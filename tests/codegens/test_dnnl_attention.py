@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, scale: float = 0.3) -> A
     return op.matmul(op.nn.softmax(scores if mask is None else op.add(scores, mask), -1), v)
 
 
-@pytest.mark.parametrize(
+SHAPES = pytest.mark.parametrize(
     ("q", "k", "v"),
     [
         ((2, 3, 40, 32), (2, 3, 32, 40), (2, 3, 40, 32)),
@@ -36,18 +37,48 @@ def attention(q: Any, k: Any, v: Any, mask: Any = None, scale: float = 0.3) -> A
         (("n", 2, "s", 16), ("n", 2, 16, "s"), ("n", 2, "s", 16)),
     ],
 )
-def test_it_agrees_with_the_host(q, k, v):
-    shapes = [(shape, "float32") for shape in (q, k, v)]
+PRECISIONS = pytest.mark.parametrize(
+    "precision",
+    [
+        "f32",
+        pytest.param(
+            "bf16",
+            marks=pytest.mark.skipif(
+                "avx512_bf16" not in Path("/proc/cpuinfo").read_text(), reason="the processor has no AVX-512 BF16"
+            ),
+        ),
+    ],
+)
+
+
+def example(q: Any, k: Any, v: Any) -> tuple[Any, list[np.ndarray]]:
+    """The function for these shapes, and numbers that bfloat16 holds exactly."""
     arrays = [random_array([{"n": 2, "s": 19}.get(d, d) for d in s], seed=i) for i, s in enumerate((q, k, v))]
-    check_against_host(relax_function(attention, *shapes), *arrays, rtol=1e-4, atol=1e-5)
+    rounded = [(a.view("uint32") & np.uint32(0xFFFF0000)).view("float32") for a in arrays]
+    return relax_function(attention, *((shape, "float32") for shape in (q, k, v))), rounded
 
 
+@SHAPES
+def test_it_agrees_with_the_host(q, k, v):
+    function, arrays = example(q, k, v)
+    check_against_host(function, *arrays, rtol=1e-4, atol=1e-5)
+
+
+@SHAPES
+def test_in_bfloat16_only_shares_and_results_are_rounded(q, k, v):
+    function, arrays = example(q, k, v)
+    most = max(1.0, float(np.abs(arrays[2]).max()))
+    check_against_host(function, *arrays, rtol=2**-7, atol=most * 2**-8, precision="bf16")
+
+
+@PRECISIONS
 @pytest.mark.parametrize("mask", [(2, 1, 1, 27), (1, 1, 1, 27), (2, 3, 18, 27), (18, 27), (1, 1, 18, 1), (27,)])
-def test_masks_are_repeated_as_in_numpy(mask):
+def test_masks_are_repeated_as_in_numpy(mask, precision):
     shapes = [((2, 3, 18, 16), "float32"), ((2, 3, 16, 27), "float32"), ((2, 3, 27, 16), "float32"), (mask, "float32")]
     arrays = [random_array(shape, seed=i) for i, (shape, _) in enumerate(shapes)]
     arrays[3] = np.where(arrays[3] > 0.3, np.float32(-3.4e38), arrays[3]) if mask[-1] > 1 else arrays[3]
-    check_against_host(relax_function(attention, *shapes), *arrays, rtol=1e-4, atol=1e-5)
+    near = {"rtol": 1e-4, "atol": 1e-5} if precision == "f32" else {"rtol": 2**-6, "atol": 2**-5}
+    check_against_host(relax_function(attention, *shapes), *arrays, **near, precision=precision)
 
 
 def split_heads(x: Any, scale: float = 1.0) -> Any:
@@ -66,7 +97,8 @@ def test_heads_of_one_product_are_views_of_it():
     assert "gather" not in compiled.kinds
 
 
-def test_it_is_the_chain_where_something_else_reads_the_scores():
+@PRECISIONS
+def test_it_is_the_chain_where_something_else_reads_the_scores(precision):
     shapes = [((1, 2, 20, 16), "float32"), ((1, 2, 16, 20), "float32"), ((1, 2, 20, 16), "float32")]
     arrays = [random_array(shape, seed=i) for i, (shape, _) in enumerate(shapes)]
 
@@ -74,8 +106,11 @@ def test_it_is_the_chain_where_something_else_reads_the_scores():
         shares = op.nn.softmax(op.multiply(op.matmul(q, k), number(0.3)), -1)
         return relax.Tuple([op.matmul(shares, v), shares])
 
-    (alone,), (chain, _) = (Compiled(relax_function(body, *shapes))(*arrays) for body in (attention, watched))
-    np.testing.assert_allclose(alone, chain, rtol=1e-5, atol=1e-6)
+    (alone,), (chain, _) = (
+        Compiled(relax_function(body, *shapes), precision=precision)(*arrays) for body in (attention, watched)
+    )
+    near = {"rtol": 1e-5, "atol": 1e-6} if precision == "f32" else {"rtol": 2**-6, "atol": 2**-6}
+    np.testing.assert_allclose(alone, chain, **near)
     assert not np.array_equal(alone, chain)
 
 

@@ -11,15 +11,19 @@ namespace byoc_dnnl {
 namespace {
 
 struct Attention : Kernel {
+  const AttentionKernel* kernel;
   AttentionShape shape;
 
   void Run(char* const* data) const override {
-    auto next = [&data] { return reinterpret_cast<float*>(*data++); };
-    float *query = next(), *key = next(), *value = next(), *mask = shape.masked ? next() : nullptr;
-    float *scratch = next(), *out = next();
-    AttentionRun(shape, query, key, value, mask, out, scratch);
+    char *query = *data++, *key = *data++, *value = *data++, *mask = shape.masked ? *data++ : nullptr;
+    char *scratch = *data++, *out = *data++;
+    kernel->run(shape, query, key, value, reinterpret_cast<float*>(mask), out, reinterpret_cast<float*>(scratch));
   }
 };
+
+const AttentionKernel& KernelFor(memory::data_type type) {
+  return type == memory::data_type::bf16 ? kBfloat16Attention : kFloatAttention;
+}
 
 bool IsScaling(const std::string& algorithm, double beta) { return algorithm == "linear" && beta == 0; }
 
@@ -119,14 +123,14 @@ bool HasShape(const Builder& builder, const AttentionChain& chain, const Op& pro
   shape->batch = out[0], shape->heads = out[1], shape->rows = out[2], shape->width = out[3];
   shape->depth = key[2], shape->columns = key[3], shape->scale = chain.scale, shape->masked = chain.mask >= 0;
   shape->threads = omp_get_max_threads();
-  return Fits(OfRankFour(mask), {out[0], out[1], shape->rows, shape->columns}) && AttentionPays(*shape);
+  return Fits(OfRankFour(mask), {out[0], out[1], shape->rows, shape->columns}) &&
+         KernelFor(builder.Type(product.outputs[0])).pays(*shape);
 }
 
 }  // namespace
 
 std::map<const Op*, AttentionChain> FindAttention(const Builder& builder, const Program& program) {
   std::map<const Op*, AttentionChain> found;
-  if (program.precision != "f32") return found;
   Uses uses(program);
   for (const Op& product : program.ops) {
     if (product.kind != "matmul" || product.inputs.size() != 2 || !product.post_ops.empty()) continue;
@@ -155,22 +159,23 @@ void BuildAttention(Builder& builder, const Op& product, const AttentionChain& c
   auto kernel = std::make_shared<Attention>();
   AttentionShape& shape = kernel->shape;
   HasShape(builder, chain, product, &shape);
+  memory::data_type type = builder.Type(product.outputs[0]);
+  kernel->kernel = &KernelFor(type);
   Value query = Strided(builder, chain.query), key = Strided(builder, chain.key), value = Strided(builder, chain.value);
   memory::dims out = builder.Shape(product.outputs[0]);
-  memory::desc layout = PlainDesc(out, memory::data_type::f32);
+  memory::desc layout = PlainDesc(out, type);
   if (out.size() == 4)
-    layout = memory::desc(out, memory::data_type::f32,
-                          memory::dims{out[1] * out[2] * out[3], out[3], out[1] * out[3], 1});
+    layout = memory::desc(out, type, memory::dims{out[1] * out[2] * out[3], out[3], out[1] * out[3], 1});
   Value result = builder.New(layout);
   shape.query = StridesOf(query.desc), shape.key = StridesOf(key.desc), shape.value = StridesOf(value.desc);
   shape.out = StridesOf(layout);
   Arguments operands = {{DNNL_ARG_SRC_0, query}, {DNNL_ARG_SRC_1, key}, {DNNL_ARG_SRC_2, value}};
   if (shape.masked) {
-    Value mask = builder.Plain(builder.Computed(chain.mask));
+    Value mask = builder.Plain(builder.Float(chain.mask));
     shape.mask = StridesOf(mask.desc);
     operands.push_back({DNNL_ARG_SHIFT, mask});
   }
-  int64_t floats = static_cast<int64_t>(AttentionScratchFloats(shape));
+  int64_t floats = static_cast<int64_t>(kernel->kernel->scratch_floats(shape));
   operands.push_back({DNNL_ARG_SCRATCHPAD, builder.New(PlainDesc({floats}, memory::data_type::f32))});
   builder.EmitKernel(product, operands, result, kernel, "attention");
 }

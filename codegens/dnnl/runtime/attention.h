@@ -8,7 +8,7 @@
 
 namespace byoc_dnnl {
 
-/* In float elements; 0 for what is repeated. */
+/* In elements; 0 for what is repeated. */
 struct MatrixStrides {
   int64_t batch, head, row, column;
 };
@@ -23,14 +23,18 @@ struct AttentionShape {
   int threads;
 };
 
-/* Whether this processor has the instructions (AVX-512), and scratch memory stays in the cache. */
-bool AttentionPays(const AttentionShape& shape);
+/* The kernel for one type of queries, keys, values and results. */
+struct AttentionKernel {
+  /* Whether this processor has the instructions, and scratch memory stays in the cache. */
+  bool (*pays)(const AttentionShape& shape);
+  size_t (*scratch_floats)(const AttentionShape& shape);
+  /* `mask`, of floats, is null where there is none; `scratch` is aligned to 64 bytes. */
+  void (*run)(const AttentionShape& shape, const void* query, const void* key, const void* value, const float* mask,
+              void* out, float* scratch);
+};
 
-size_t AttentionScratchFloats(const AttentionShape& shape);
-
-/* `mask` is null where there is none; `scratch` is aligned to 64 bytes. */
-void AttentionRun(const AttentionShape& shape, const float* query, const float* key, const float* value,
-                  const float* mask, float* out, float* scratch);
+extern const AttentionKernel kFloatAttention;     // AVX-512
+extern const AttentionKernel kBfloat16Attention;  // AVX-512 with bfloat16's products
 
 }  // namespace byoc_dnnl
 #endif  // BYOC_DNNL_ATTENTION_H_
