@@ -9,6 +9,9 @@
     python -m benchmarks.zoo --prepare                              build and compile only, for measuring later
     python -m benchmarks.zoo --show zoo.json                        print the tables of an earlier run
 
+It ends with exit code 1 where a target fails, or where a float32 model's results in float32 differ from ONNX Runtime's by
+more than 1e-4 of the largest one; that takes ONNX Runtime among the rivals.
+
 A target is codegens joined by ``+``, with options after ``:`` and a policy after ``@``: ``csource+dnnl@cost``.
 """
 
@@ -65,7 +68,7 @@ def _finish(report: Report, arguments: argparse.Namespace) -> int:
         from benchmarks.zoo.picture import draw
 
         draw(report, arguments.picture)
-    return 0
+    return int(bool(report.failures()))
 
 
 def _prepare(arguments: argparse.Namespace, runners: list[Runner]) -> int:

@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
 
+from benchmarks.zoo.quantised import SUFFIX
 from benchmarks.zoo.rounds import Row
-from benchmarks.zoo.spec import FOREIGN, OF_FLOAT
+from benchmarks.zoo.spec import FOREIGN, OF_FLOAT, parse
 from byoc.text_table import table
 
 PACKAGES = ("byoc", "apache-tvm", "onnx", "onnxruntime", "openvino", "onednn-cpu-gomp")
@@ -22,6 +23,8 @@ HEADERS = (
     "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy",
     "compile s", "load s", "allocs", "KiB", "faults",
 )  # fmt: skip
+
+LARGEST_ERROR = 1e-4  # of float32 models in float32, relative to ONNX Runtime's largest magnitude
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Report:
         models = list(dict.fromkeys(row.model for row in rows))
         return sorted(rows, key=lambda row: models.index(row.model))
 
+    def failures(self) -> list[Row]:
+        """Rows of byoc that failed or are not accurate."""
+        return [row for row in self.rows if failure(row) and not parse(row.runner).foreign]
+
     def line(self, rows: Sequence[Row]) -> str:
         """One model's times, while others are still being measured."""
         times = [
@@ -75,7 +82,7 @@ class Report:
             parts.append(f"{threads} thread{'s' * (threads > 1)}, batch {batch}\n")
             parts[-1] += table(used, cells, "ll" + "r" * (len(used) - 2))
             parts += [line for line in _means(rows) if line]
-            parts += [f"{row.model}, {row.runner}: {row.error}" for row in rows if row.error]
+            parts += [f"{row.model}, {row.runner}: {reason}" for row in rows if (reason := failure(row))]
         parts.append(LEGEND)
         return "\n\n".join(parts)
 
@@ -87,6 +94,16 @@ LEGEND = (
     "load: to the first result.  allocs, KiB, faults: calls of the C allocator, memory asked of it and page faults in "
     "one run once warm, Python's own included."
 )
+
+
+def failure(row: Row) -> str:
+    """Why the row's figures do not count, or ``""``: it failed, or computes something else than ONNX Runtime."""
+    if row.error:
+        return row.error
+    exact = parse(row.runner).is_float32 and not row.model.endswith(SUFFIX)
+    if exact and row.relative_error is not None and not row.relative_error <= LARGEST_ERROR:
+        return f"its results are off by {row.relative_error:.1e} of the largest one, more than {LARGEST_ERROR:.0e}"
+    return ""
 
 
 def ratio(row: Row, rival: Row) -> float | None:

@@ -28,6 +28,11 @@ class Runner:
         return self.targets[0] in FOREIGN
 
     @property
+    def is_float32(self) -> bool:
+        """Whether it keeps and multiplies what the model has as float32 in float32."""
+        return all(options.get("precision", "f32") == "f32" for options in self.options.values())
+
+    @property
     def of_float(self) -> bool:
         return self.text.startswith(OF_FLOAT)
 

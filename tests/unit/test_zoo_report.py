@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.zoo.__main__ import main
 from benchmarks.zoo.report import Report, ratio, ratios
 from benchmarks.zoo.rounds import Row
 from benchmarks.zoo.spec import parse
@@ -59,3 +62,29 @@ def test_a_report_survives_its_file_and_takes_new_rows_for_old(tmp_path: Path) -
     report.write(tmp_path / "zoo.json")
     assert Report.read(tmp_path / "zoo.json") == report
     assert report.with_rows([row("a", "csource", 4.0)]).rows == (row("b", "csource", 5.0), row("a", "csource", 4.0))
+
+
+@pytest.mark.parametrize(
+    ("model", "runner", "error", "counts"),
+    [
+        ("a", "dnnl", 1e-4, True),
+        ("a", "dnnl:winograd=off+csource", 1.1e-4, False),
+        ("a", "dnnl", float("nan"), False),
+        ("a", "dnnl:precision=bf16", 1e-2, True),
+        ("a.int8", "dnnl", 1e-2, True),
+        ("a", "openvino", 1e-2, True),
+    ],
+)
+def test_float32_that_differs_from_onnx_runtime_by_more_than_1e_4_fails_the_benchmark(
+    model, runner, error, counts, tmp_path, monkeypatch, capsys
+) -> None:
+    rows = (row(model, "onnxruntime", 1.0), replace(row(model, runner, 1.0), relative_error=error))
+    Report({"processor": "P"}, rows).write(tmp_path / "zoo.json")
+    monkeypatch.setattr(sys, "argv", ["zoo", "--show", str(tmp_path / "zoo.json")])
+    assert main() == (0 if counts else 1)
+    assert counts or f"{model}, {runner}: its results are off by {error:.1e}" in capsys.readouterr().out
+
+
+def test_a_target_that_failed_fails_the_benchmark_and_a_rival_does_not() -> None:
+    rows = [row("a", "onnxruntime", error="died"), row("a", "host", error="died"), row("a", "dnnl", 1.0)]
+    assert [r.runner for r in Report({}, tuple(rows)).failures()] == ["host"]
