@@ -14,7 +14,12 @@ Arrays = dict[str, np.ndarray]
 
 
 class Engine(Protocol):
-    """A loaded model.  `run` is what is timed: arrays in, arrays out."""
+    """A loaded model.  `run` is what is timed: arrays in, arrays out.
+
+    `library` is the name of the file with the engine's own code, or "" where that is not to be told from others'.
+    """
+
+    library: str
 
     def run(self) -> Arrays: ...
 
@@ -23,6 +28,8 @@ class Engine(Protocol):
 
 class OnnxRuntime:
     """All graph optimisations, which is its default; operators one after another."""
+
+    library = ""
 
     def __init__(self, model: Path, inputs: Arrays, threads: int, runner: Runner) -> None:
         import onnxruntime
@@ -42,6 +49,8 @@ class OnnxRuntime:
 
 class OpenVino:
     """Latency hint; float32, unless option ``precision`` says otherwise (its default on CPUs with bf16 is bf16)."""
+
+    library = ""
 
     def __init__(self, model: Path, inputs: Arrays, threads: int, runner: Runner) -> None:
         import openvino
@@ -67,6 +76,8 @@ class OpenVino:
 
 class Byoc:
     """A session on the artifact in a file."""
+
+    library = "library.so"
 
     def __init__(self, model: Path, inputs: Arrays, threads: int, runner: Runner) -> None:
         import byoc

@@ -21,7 +21,7 @@ from byoc.text_table import table
 PACKAGES = ("byoc", "apache-tvm", "onnx", "onnxruntime", "openvino", "onednn-cpu-gomp")
 HEADERS = (
     "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy",
-    "compile s", "load s", "allocs", "KiB", "faults",
+    "compile s", "load s", "allocs", "own", "KiB", "faults",
 )  # fmt: skip
 
 LARGEST_ERROR = 1e-4  # of float32 models in float32, relative to ONNX Runtime's largest magnitude
@@ -92,7 +92,7 @@ LEGEND = (
     "faster).  /float: likewise the float model's time by the same runner.  floor: the sum of the bare primitives.  "
     "error: largest difference from ONNX Runtime over the largest magnitude.  busy: slowdown beside a busy process.  "
     "load: to the first result.  allocs, KiB, faults: calls of the C allocator, memory asked of it and page faults in "
-    "one run once warm, Python's own included."
+    "one run once warm, Python's own included.  own: of the calls, those of the artifact's code."
 )
 
 
@@ -161,6 +161,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
         _number(row.compile_s),
         _number(row.load_s),
         f"{row.allocations:.0f}" if row.allocations is not None else "",
+        f"{row.own_allocations:.0f}" if row.own_allocations is not None else "",
         f"{row.allocated_bytes / 1024:.0f}" if row.allocated_bytes is not None else "",
         f"{row.faults:.0f}" if row.faults is not None else "",
     ]

@@ -50,6 +50,7 @@ class Row:
     rounds_ms: median of each round, in the order in which they were measured.
     busy_ms: median with a busy neighbour.
     relative_error: largest difference from ONNX Runtime over the largest magnitude of the output.
+    own_allocations: of `allocations`, those that the artifact's code asked for, not a vendor's library or Python.
     """
 
     model: str
@@ -67,6 +68,7 @@ class Row:
     faults: float | None = None
     allocations: float | None = None
     allocated_bytes: float | None = None
+    own_allocations: float | None = None
     summary: str = ""
 
     @property

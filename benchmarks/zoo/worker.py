@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.zoo.engines import Engine, engine_of
-from benchmarks.zoo.memory import MemoryUse
+from benchmarks.zoo.memory import MemoryUse, allocations_by_library
 from benchmarks.zoo.spec import parse
 
 Answer = dict[str, Any]
@@ -38,7 +38,7 @@ def timed(engine: Engine, request: Answer) -> Answer:
 
 
 def memory(engine: Engine, request: Answer) -> Answer:
-    """Page faults, allocations and bytes allocated per run, once warm."""
+    """Page faults, allocations and bytes allocated per run, once warm; allocations of the engine's own code."""
     for _ in range(3):
         engine.run()
     before = MemoryUse.now()
@@ -50,6 +50,7 @@ def memory(engine: Engine, request: Answer) -> Answer:
         "faults": (after.faults - before.faults) / runs,
         "allocations": (after.allocations - before.allocations) / runs,
         "allocated_bytes": (after.nbytes - before.nbytes) / runs,
+        "own_allocations": allocations_by_library(engine.run)[engine.library] if engine.library else None,
     }
 
 

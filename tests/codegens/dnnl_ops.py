@@ -30,7 +30,8 @@ needs_onednn = pytest.mark.skipif(bool(library.missing()), reason=library.missin
 
 DRIVER = """\
 #include "partition.h"
-#define EXPORT __attribute__((visibility("default")))
+#include "slices.h"
+#define EXPORT extern "C" __attribute__((visibility("default")))
 EXPORT const char *create(const char *program, const void *const *constants, ByocDnnlPartition **partition) {
   return byoc_dnnl_create(program, constants, partition);
 }
@@ -38,6 +39,9 @@ EXPORT const char *run(ByocDnnlPartition *p, const int64_t *extents, void *const
   return byoc_dnnl_run(p, extents, inputs, outputs);
 }
 EXPORT void destroy(ByocDnnlPartition *partition) { byoc_dnnl_destroy(partition); }
+EXPORT int64_t slices(const char *program, const int64_t *extents, size_t number) {
+  return byoc_dnnl::SlicesOf(byoc_dnnl::Program::Parse(program), {extents, extents + number}).count;
+}
 """
 
 
@@ -58,6 +62,15 @@ def program_for(function: relax.Function, **options: Any) -> tuple[Program, Part
         "kernel", "main", matches, tuple(graph.params), (), outputs, (), target.options, function
     )
     return program_of(partition), partition
+
+
+def slices_of(function: relax.Function, **sizes: int) -> int:
+    """Into how many slices the runtime cuts the batch of a function, whose symbols have these sizes."""
+    program, _ = program_for(function)
+    extents = [int(eval(text, {}, sizes)) for text in program.extents()]
+    given = (ctypes.c_int64 * max(1, len(extents)))(*extents)
+    count: int = _driver().slices(program.to_json().encode(), given, ctypes.c_size_t(len(extents)))
+    return count
 
 
 def refusal_of(function: relax.Function) -> str:
@@ -145,11 +158,12 @@ def _driver() -> Any:
     objects = library.link_flags()
     folder = Cache().engine_dir("dnnl", Cache.key(DRIVER, *objects))
     built: Path = folder / "driver.so"
-    (folder / "driver.c").write_text(DRIVER)
-    command = ["c++", "-shared", "-fPIC", f"-I{library.RUNTIME}", "-x", "c", "driver.c", "-x", "none", *objects]
+    (folder / "driver.cc").write_text(DRIVER)
+    command = ["c++", "-std=c++17", "-shared", "-fPIC", f"-I{library.RUNTIME}", "driver.cc", *objects]
     subprocess.run([*command, "-o", str(built)], cwd=folder, check=True)
     loaded = ctypes.CDLL(str(built))
     for name in ("create", "run"):
         getattr(loaded, name).restype = ctypes.c_char_p
     loaded.destroy.argtypes = [ctypes.c_void_p]
+    loaded.slices.restype = ctypes.c_int64
     return loaded

@@ -1,18 +1,17 @@
 #include "partition.h"
 
 #include <dlfcn.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <list>
 #include <memory>
 #include <mutex>
 
 #include "builder.h"
+#include "context.h"
+#include "slices.h"
 #include "tvm/ffi/function.h"
 
 extern "C" void omp_set_num_threads(int threads);
@@ -21,7 +20,6 @@ namespace byoc_dnnl {
 namespace {
 
 constexpr size_t kSchedulesKept = 16;
-constexpr size_t kPage = 1 << 21;
 
 /* Threads that the caller's session gives to a run. */
 int ThreadsOfCaller() {
@@ -38,121 +36,6 @@ void KeepOpenMP() {
   }();
   (void)kept;
 }
-
-/* Memory for one run of a schedule at a time: an arena, and each step's arguments pointing into it. */
-class Context {
- public:
-  Context(const Schedule& schedule, const dnnl::engine& engine, const PackedConstants& packed) : stream_(engine) {
-    size_t bytes = (schedule.arena_bytes + kPage - 1) / kPage * kPage;
-    if (bytes > 0) {
-      arena_.reset(static_cast<char*>(std::aligned_alloc(kPage, bytes)));
-      if (!arena_) throw std::bad_alloc();
-      ::madvise(arena_.get(), bytes, MADV_HUGEPAGE);
-      std::memset(arena_.get(), 0, bytes);
-    }
-    for (const Step& step : schedule.steps) {
-      Call call{step.primitive ? step.primitive.get() : nullptr, step.kernel.get(), {}, nullptr, 0, step.filler};
-      for (const auto& [argument, value] : step.arguments) {
-        const Buffer& buffer = schedule.buffers[value.buffer];
-        char* data = DataOf(buffer, packed);
-        if (data != nullptr) data += value.offset;
-        memories_.push_back(memory(value.desc, engine, data));
-        call.arguments.push_back({argument, memories_.back().get()});
-        if (data == nullptr) edges_.push_back({memories_.back().get(), buffer.home, buffer.index, value.offset});
-        call.fill = data;
-        call.fill_bytes = value.desc.get_size();
-      }
-      calls_.push_back(std::move(call));
-    }
-  }
-
-  /* With `seconds`, each step's time is put there. */
-  void Run(void* const* inputs, void* const* outputs, std::vector<double>* seconds = nullptr) {
-    for (const Edge& edge : edges_) {
-      void* const* tensors = edge.home == Home::kInput ? inputs : outputs;
-      dnnl_memory_set_data_handle(edge.memory, static_cast<char*>(tensors[edge.index]) + edge.offset);
-    }
-    for (const Call& call : calls_) {
-      auto start = seconds ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
-      Execute(call);
-      if (seconds) seconds->push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
-  }
-
-  /* Seconds that each op's primitives take, reorders left out: the best of `repeats` passes over all of them. */
-  std::map<int, double> OpTimes(const Schedule& schedule, int64_t repeats) {
-    std::vector<std::vector<char>> edges;
-    for (const Edge& edge : edges_) {
-      edges.emplace_back(memory(edge.memory, true).get_desc().get_size() + edge.offset + 64);
-      dnnl_memory_set_data_handle(edge.memory, edges.back().data() + edge.offset);
-    }
-    std::vector<double> best(calls_.size(), 1e9);
-    for (int64_t n = 0; n < repeats; ++n) {
-      for (size_t i = 0; i < calls_.size(); ++i) {
-        auto start = std::chrono::steady_clock::now();
-        Execute(calls_[i]);
-        best[i] = std::min(best[i], std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-      }
-    }
-    std::map<int, double> by_op;
-    for (size_t i = 0; i < calls_.size(); ++i)
-      if (schedule.steps[i].op >= 0) by_op[schedule.steps[i].op] += best[i];
-    return by_op;
-  }
-
- private:
-  struct Call {
-    dnnl_primitive_t primitive;
-    const Kernel* kernel;
-    std::vector<dnnl_exec_arg_t> arguments;
-    char* fill;
-    size_t fill_bytes;
-    int filler;
-  };
-  struct Edge {
-    dnnl_memory_t memory;
-    Home home;
-    int index;
-    size_t offset;
-  };
-  struct Free {
-    void operator()(char* data) const { std::free(data); }
-  };
-
-  char* DataOf(const Buffer& buffer, const PackedConstants& packed) const {
-    switch (buffer.home) {
-      case Home::kArena: return arena_.get() + buffer.offset;
-      case Home::kPacked: return static_cast<char*>(packed.Data(buffer.index));
-      case Home::kConstant: return static_cast<char*>(const_cast<void*>(packed.Constant(buffer.index)));
-      default: return nullptr;
-    }
-  }
-
-  void Execute(const Call& call) {
-    if (call.kernel != nullptr) {
-      void* data[Kernel::kMostArguments];
-      for (size_t i = 0; i < call.arguments.size(); ++i)
-        dnnl_memory_get_data_handle(call.arguments[i].memory, &data[i]);
-      call.kernel->Run(reinterpret_cast<char* const*>(data));
-      return;
-    }
-    if (call.primitive == nullptr) {
-      void* data = call.fill;
-      if (data == nullptr) dnnl_memory_get_data_handle(call.arguments[0].memory, &data);
-      std::memset(data, call.filler, call.fill_bytes);
-      return;
-    }
-    dnnl::error::wrap_c_api(dnnl_primitive_execute(call.primitive, stream_.get(),
-                                                   static_cast<int>(call.arguments.size()), call.arguments.data()),
-                            "a primitive failed");
-  }
-
-  std::unique_ptr<char, Free> arena_;
-  dnnl::stream stream_;
-  std::vector<memory> memories_;
-  std::vector<Call> calls_;
-  std::vector<Edge> edges_;
-};
 
 /* A schedule for one set of extents and one number of threads, with as many contexts as runs ever overlapped. */
 struct Compiled {
@@ -175,6 +58,14 @@ struct ByocDnnlPartition {
     if (program.extents == 0) Find({}, ThreadsOfCaller());
   }
 
+  Schedule Build(const Slices& slices, const Numbers& extents) {
+    Schedule schedule = Builder(slices.program, extents, engine, &packed).Build();
+    schedule.slices = slices.count;
+    schedule.input_steps = slices.input_steps;
+    schedule.output_steps = slices.output_steps;
+    return schedule;
+  }
+
   /* The caller holds the lock, or is the constructor. */
   std::shared_ptr<Compiled> Find(const Numbers& extents, int threads) {
     for (auto item = compiled.begin(); item != compiled.end(); ++item) {
@@ -183,7 +74,7 @@ struct ByocDnnlPartition {
       return compiled.front();
     }
     omp_set_num_threads(threads);
-    Schedule schedule = Builder(program, extents, engine, &packed).Build();
+    Schedule schedule = Build(SlicesOf(program, extents), extents);
     compiled.push_front(std::make_shared<Compiled>(Compiled{extents, threads, std::move(schedule), {}}));
     compiled.front()->idle.push_back(std::make_unique<Context>(compiled.front()->schedule, engine, packed));
     if (compiled.size() > kSchedulesKept) compiled.pop_back();
@@ -221,9 +112,9 @@ struct ByocDnnlPartition {
     omp_set_num_threads(compiled.front()->threads);
     auto times = [&](const Schedule& schedule) { return Context(schedule, engine, packed).OpTimes(schedule, repeats); };
     std::map<int, double> chosen = times(compiled.front()->schedule);
-    Program all_direct = program;
-    all_direct.winograd = false;
-    std::map<int, double> direct = times(Builder(all_direct, compiled.front()->extents, engine, &packed).Build());
+    Slices all_direct = SlicesOf(program, compiled.front()->extents);
+    all_direct.program.winograd = false;
+    std::map<int, double> direct = times(Build(all_direct, compiled.front()->extents));
     double total = 0;
     for (const auto& [op, seconds] : chosen) total += direct.count(op) ? std::min(seconds, direct[op]) : seconds;
     return total;

@@ -58,6 +58,8 @@ struct Schedule {
   std::vector<Buffer> buffers;
   std::vector<Step> steps;
   size_t arena_bytes = 0;
+  int64_t slices = 1;                             // of the batch, which run one after the other
+  std::vector<size_t> input_steps, output_steps;  // bytes from one slice to the next
 };
 
 /* Constants in the layouts that primitives and kernels want, made once and shared by all schedules of a partition. */
