@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from byoc_codegens.dnnl import library
 from tvm import relax
 
 import byoc
+from benchmarks.zoo.memory import counting_library
 from byoc.errors import UnknownTargetError
 from tests.codegens.dnnl_ops import needs_onednn
 from tests.codegens.ops import random_array, relax_function
@@ -54,6 +56,35 @@ def test_a_light_model_is_one_partition_and_agrees_with_onnxruntime() -> None:
     ours = next(iter(session.run({name: x}).values()))
     theirs = onnxruntime.InferenceSession(model).run(None, {name: x})[0]
     assert np.abs(ours - theirs).max() / np.abs(theirs).max() < 1e-4
+
+
+ROOT = Path(__file__).parents[2]
+COUNT = """
+import byoc, numpy as np
+from benchmarks.zoo.memory import MemoryUse, allocations_by_library
+from byoc.runtime import aligned_copy
+session = byoc.load("m.byoc", threads=2)
+inputs = {"%s": aligned_copy(np.load("x.npy"))}
+for _ in range(3): session.run(inputs)
+before = MemoryUse.now().faults
+for _ in range(5): session.run(inputs)
+print(MemoryUse.now().faults - before)
+found = allocations_by_library(lambda: session.run(inputs))
+print(found["library.so"], found["libdnnl.so.3"] > 0)
+"""
+
+
+@needs_onednn
+def test_in_a_run_the_artifact_allocates_nothing_itself_and_faults_no_page(tmp_path: Path) -> None:
+    artifact = byoc.compile(light_model("squeezenet").SerializeToString(), ["dnnl"], use_cache=False)
+    artifact.save(tmp_path / "m.byoc")
+    np.save(tmp_path / "x.npy", random_array((1, 3, 224, 224)))
+    program = COUNT % artifact.manifest.entry_functions[0].inputs[0].name
+    environment = {**os.environ, "LD_PRELOAD": str(counting_library(tmp_path)), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["0", "0", "True"]
 
 
 @needs_onednn
