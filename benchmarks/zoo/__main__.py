@@ -9,8 +9,8 @@
     python -m benchmarks.zoo --prepare                              build and compile only, for measuring later
     python -m benchmarks.zoo --show zoo.json                        print the tables of an earlier run
 
-It ends with exit code 1 where a target fails, or where a float32 model's results in float32 differ from ONNX Runtime's by
-more than 1e-4 of the largest one; that takes ONNX Runtime among the rivals.
+It ends with exit code 1 where a target fails, or where a float32 model's results in float32 differ from ONNX Runtime's
+by more than 1e-4 of the largest one; that takes ONNX Runtime among the rivals.
 
 A target is codegens joined by ``+``, with options after ``:`` and a policy after ``@``: ``csource+dnnl@cost``.
 """

@@ -107,4 +107,5 @@ def _compile(command: list[str], sources: list[Path], folder: Path) -> None:
     with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
         complaints = [c for c in pool.map(one, sources) if c]
     if complaints:
-        raise ByocError("the runtime of codegen dnnl cannot be compiled", complaints[0], "is g++ 10 or newer installed?")
+        cure = "is g++ 10 or newer installed?"
+        raise ByocError("the runtime of codegen dnnl cannot be compiled", complaints[0], cure)
