@@ -108,6 +108,12 @@ class QuantizationError(ModelError):
     code = "BYOC-204"
 
 
+class LimitError(ModelError):
+    """The model is larger, or would become larger at import, than a limit lets it be."""
+
+    code = "BYOC-205"
+
+
 class PluginError(ByocError):
     """A codegen broke its contract."""
 

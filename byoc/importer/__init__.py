@@ -13,6 +13,7 @@ from tvm import relax
 import byoc.importer.lowerings  # noqa: F401 - fills the table of operators
 from byoc.importer.builder import GraphBuilder
 from byoc.importer.digest import model_digest
+from byoc.importer.limits import Limits
 from byoc.importer.origin import Origin, inherit_origins, keep_origins, origin_of, with_origin
 from byoc.importer.signature import ShapeRequest, Signature, dim_text
 from byoc.importer.source import ModelSource, opset_versions, read_model
@@ -55,9 +56,12 @@ def import_model(source: ModelSource, *, shapes: ShapeRequest | None = None) -> 
     ModelFileError: no such file, or no (complete) ONNX model.
     ExternalDataError: weights beside the model are missing or outside its folder.
     UnsupportedModelError: operators, attributes, types or an opset that the importer does not take.
+    LimitError: the model is larger, or grows larger at import, than :class:`byoc.importer.limits.Limits` allow.
     ShapeError: ``shapes`` contradicts the model.
     """
     model = read_model(source)
+    limits = Limits.from_environment()
+    limits.check_depth(model.proto)
     graph = model.proto.graph
     opsets = opset_versions(model.proto)
     functions = {("" if f.domain == "ai.onnx" else f.domain, f.name, f.overload): f for f in model.proto.functions}
@@ -68,10 +72,10 @@ def import_model(source: ModelSource, *, shapes: ShapeRequest | None = None) -> 
     reader = TensorReader(model.folder)
     equal: dict[str, str] = {}
     while True:
-        extents = Extents()
+        extents = Extents(limits)
         signature = Signature(graph, frozen, shapes, extents, equal)
         try:
-            builder = GraphBuilder(reader, functions, extents)
+            builder = GraphBuilder(reader, functions, extents, limits)
             module = builder.build(graph, signature.variables, opsets)
             break
         except UnequalSymbolsError as found:  # start again with one symbol less

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import ml_dtypes
 import numpy as np
 import onnx
 import tvm
 from tvm import relax, tirx
 
-from byoc.errors import ByocError, UnsupportedModelError
+from byoc.artifact.dtypes import numpy_dtype
+from byoc.errors import ByocError, LimitError, UnsupportedModelError
+from byoc.importer.budget import Budget
 from byoc.importer.control import lower_if
 from byoc.importer.dataflow import to_dataflow
 from byoc.importer.elements import element_count, sequence_type
 from byoc.importer.expand import function_of, lower_function
 from byoc.importer.fold import fold
+from byoc.importer.limits import Limits
 from byoc.importer.node_view import NodeView, is_scalar_expr
 from byoc.importer.origin import Origin, stamp
+from byoc.importer.reason import plain_reason
 from byoc.importer.scope import Scope
 from byoc.importer.standard import check_node
 from byoc.importer.structure import Node, live_nodes
@@ -33,15 +36,15 @@ _CONTROL = {"If": lower_if, "Loop": lower_loop, "Scan": lower_scan}
 class GraphBuilder:
     """Builds ``main``.  One instance builds one module."""
 
-    def __init__(self, reader: TensorReader, functions: Functions, extents: Extents) -> None:
+    def __init__(self, reader: TensorReader, functions: Functions, extents: Extents, limits: Limits) -> None:
         self.reader = reader
         self.functions = functions
         self.extents = extents
+        self.budget = Budget(limits, extents)
         self.block_builder = relax.BlockBuilder()
         self.bindings: list[relax.Binding] = []
-        self.depth = 0  # of function calls
+        self.depth = 0  # of function calls and subgraphs
         self.output_names: list[str] = []  # of what ``main`` returns
-        self.unrolled = 0  # nodes converted in bodies of loops
         self._symbols = 0
         self._origin: Origin | None = None  # of the node whose expansion is under way
 
@@ -51,6 +54,7 @@ class GraphBuilder:
         """The module whose ``main`` takes ``variables`` in order and returns the graph's output, or a tuple."""
         scope = Scope(opsets)
         for name, variable in variables.items():
+            self.budget.tensor(variable.ty, f'the input "{name}"')
             scope.define(name, variable)
         for value in graph.input:
             if sequence_type(value.type) is not None:
@@ -116,8 +120,17 @@ class GraphBuilder:
         try:
             results = self._lower(node, scope)
             self._bind_results(node, results, scope)
+        except LimitError as error:
+            named = error.what if error.what.startswith("node ") else f"node {node} cannot be imported: {error.what}"
+            raise LimitError(named, error.why, error.todo) from error
         except (ByocError, UnequalSymbolsError):
             raise
+        except MemoryError as error:
+            raise LimitError(
+                f"node {node} cannot be imported: it needs more memory than there is",
+                "what it computes at import does not fit",
+                "use a machine with more memory, or a smaller model.",
+            ) from error
         except Exception as error:
             raise UnsupportedModelError(
                 f"node {node} cannot be imported",
@@ -190,6 +203,7 @@ class GraphBuilder:
         if is_scalar_expr(value):
             return symbolic(np.array(self.extents.simplify(value), dtype=object))
         variable = self.block_builder.emit(value)
+        self.budget.tensor(variable.ty, "one of its results")
         if isinstance(variable.ty, relax.ShapeType):
             return self.block_builder.emit(relax.op.shape_to_tensor(variable))
         return variable
@@ -300,24 +314,6 @@ def symbolic(elements: np.ndarray, dtype: str = "int64") -> Value:
     if all(isinstance(element, int | np.integer) for element in elements.reshape(-1)):
         return Known(elements.astype(dtype))
     return Symbolic(elements, dtype)
-
-
-def numpy_dtype(name: str) -> np.dtype:
-    """The numpy dtype of that name, with those of ``ml_dtypes`` for bfloat16 and 8-bit floats."""
-    try:
-        return np.dtype(name)
-    except TypeError:
-        return np.dtype(getattr(ml_dtypes, name))
-
-
-def plain_reason(error: BaseException) -> str:
-    """The one line of an error's text that says what is wrong, without file names and stack frames."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = [
-        line for line in lines if not line.startswith(("File ", "Traceback", "at ", "^", "...")) and "0x" not in line
-    ]
-    text = lines[-1] if lines else type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
 
 
 def _as_extent(element: Dim) -> tvm.ir.Expr:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from byoc.importer.builder import GraphBuilder
     from byoc.importer.node_view import NodeView
 
-_DEEPEST = 32  # a function that calls itself is not valid ONNX
-
 
 def lower_function(
     builder: GraphBuilder, view: NodeView, function: onnx.FunctionProto, opsets: Mapping[str, int], *, own_nodes: bool
@@ -27,8 +25,9 @@ def lower_function(
 
     With ``own_nodes`` the body's nodes keep names of their own, below the caller's; else all stem from the caller.
     """
-    if builder.depth >= _DEEPEST:
-        view.refuse("its functions call each other without end")
+    builder.budget.depth(builder.depth + 1)
+    if own_nodes:
+        builder.budget.nodes(len(function.node), "the functions that it calls come to")
     inner = {**opsets, **{("" if o.domain == "ai.onnx" else o.domain): o.version for o in function.opset_import}}
     scope = Scope(inner)
     for index, name in enumerate(function.input):

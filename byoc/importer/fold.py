@@ -5,6 +5,7 @@ Sizes are bounded, so that a few bytes of model never become gigabytes here: wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -63,6 +64,7 @@ def fold(view: NodeView) -> Value | list[Value] | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
+    view.builder.budget.folded(sum(v.array.nbytes for v in known if isinstance(v, Known) and v.array.base is None))
     view.check_all_read()
     return known if isinstance(results, list) else known[0]
 
@@ -126,7 +128,7 @@ def _grows(view: NodeView, arrays: list[np.ndarray | None]) -> bool:
         return total > MOST_BYTES / 64
     shapes = [a.shape for a in arrays if a is not None]
     try:
-        size = int(np.prod(np.broadcast_shapes(*shapes), dtype=np.int64))
+        size = math.prod(np.broadcast_shapes(*shapes))
     except ValueError:
         return False
     return size > MOST_BYTES

@@ -173,7 +173,13 @@ class NodeView:
     # Results
 
     def emit(self, expr: relax.Expr) -> relax.Var:
-        return self.builder.block_builder.emit(expr)
+        variable = self.builder.block_builder.emit(expr)
+        self.builder.budget.tensor(variable.ty, "a value in it")
+        return variable
+
+    def allow_table(self, *extents: int, what: str) -> None:
+        """Raise :class:`LimitError` if a table of that shape, worked out at import, is beyond the limit."""
+        self.builder.budget.table(*extents, what=what)
 
     def uses(self, index: int) -> bool:
         """Whether anything reads output ``index``."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx
 
@@ -10,14 +11,16 @@ from byoc.errors import UnsupportedModelError
 from byoc.importer.structure import Node, subgraphs
 from byoc.importer.table import find_lowering, is_users, reason_to_refuse
 
-Functions = Mapping[tuple[str, str, str], onnx.FunctionProto]
+Key = tuple[str, str, str]  # domain, name, overload
+Functions = Mapping[Key, onnx.FunctionProto]
+_MOST_LISTED = 10_000  # nodes: functions that call each other can hold more than can be counted
 
 
 def check_operators(nodes: Sequence[Node], opsets: Mapping[str, int], functions: Functions, label: str) -> None:
     """Raise :class:`UnsupportedModelError` for all operators without a lowering: how often each occurs, where first."""
     first: dict[str, tuple[Node, str]] = {}
     counts: dict[str, int] = {}
-    for node, reason in _unsupported(nodes, opsets, functions, frozenset()):
+    for node, reason in itertools.islice(_Search(functions).unsupported(nodes, opsets), _MOST_LISTED):
         first.setdefault(node.op_type, (node, reason))
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
     if not counts:
@@ -34,33 +37,50 @@ def check_operators(nodes: Sequence[Node], opsets: Mapping[str, int], functions:
     )
 
 
-def _unsupported(
-    nodes: Sequence[Node], opsets: Mapping[str, int], functions: Functions, inside: frozenset[tuple[str, str, str]]
-) -> Iterator[tuple[Node, str]]:
-    for node in nodes:
-        key = (node.domain, node.proto.op_type, node.proto.overload)
-        for name, graph in subgraphs(node.proto):
-            inner = [
-                Node(child, f"{node.name}/{name}/{child.name or f'{child.op_type}_{i}'}")
-                for i, child in enumerate(graph.node)
-            ]
-            yield from _unsupported(inner, opsets, functions, inside)
-        if key in functions and not is_users(node.domain, node.proto.op_type, opsets.get(node.domain, 1)):
-            if key not in inside:
-                function = functions[key]
-                body = [
-                    Node(child, f"{node.name}/{child.name or f'{child.op_type}_{i}'}")
-                    for i, child in enumerate(function.node)
-                ]
-                versions = {
-                    **opsets,
-                    **{("" if o.domain == "ai.onnx" else o.domain): o.version for o in function.opset_import},
-                }
-                yield from _unsupported(body, versions, functions, inside | {key})
-            continue
-        reason = reason_to_refuse(node.domain, node.proto.op_type)
-        if reason or not has_lowering(node.domain, node.proto.op_type, opsets.get(node.domain, 1)):
-            yield node, reason
+class _Search:
+    """Finds nodes without a lowering, also in subgraphs and in the functions that nodes call."""
+
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+        self._whole: set[Key] = set()  # functions without such nodes: each is walked through once
+
+    def unsupported(
+        self, nodes: Sequence[Node], opsets: Mapping[str, int], callers: tuple[Key, ...] = ()
+    ) -> Iterator[tuple[Node, str]]:
+        """Each such node, and why it is refused ("" if nobody said)."""
+        for node in nodes:
+            for name, graph in subgraphs(node.proto):
+                yield from self.unsupported(_named(graph.node, f"{node.name}/{name}"), opsets, callers)
+            key = (node.domain, node.proto.op_type, node.proto.overload)
+            version = opsets.get(node.domain, 1)
+            if key in self._functions and not is_users(node.domain, node.proto.op_type, version):
+                yield from self._in_function(node, key, opsets, callers)
+                continue
+            reason = reason_to_refuse(node.domain, node.proto.op_type)
+            if reason or not has_lowering(node.domain, node.proto.op_type, version):
+                yield node, reason
+
+    def _in_function(
+        self, node: Node, key: Key, opsets: Mapping[str, int], callers: tuple[Key, ...]
+    ) -> Iterator[tuple[Node, str]]:
+        if key in callers:
+            chain = " -> ".join(f"{domain}.{name}" for domain, name, _ in (*callers[callers.index(key) :], key))
+            raise UnsupportedModelError(
+                f"the function {node.op_type} calls itself", chain, "export the model without recursive functions."
+            )
+        if key in self._whole:
+            return
+        function, found = self._functions[key], False
+        own = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in function.opset_import}
+        for inner in self.unsupported(_named(function.node, node.name), {**opsets, **own}, (*callers, key)):
+            found = True
+            yield inner
+        if not found:
+            self._whole.add(key)
+
+
+def _named(nodes: Iterable[onnx.NodeProto], path: str) -> list[Node]:
+    return [Node(node, f"{path}/{node.name or f'{node.op_type}_{i}'}") for i, node in enumerate(nodes)]
 
 
 def has_lowering(domain: str, operator: str, version: int, inside: frozenset[str] = frozenset()) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class TensorReader:
     def _external(self, tensor: onnx.TensorProto, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         path = self._resolve(tensor.name, entries.get("location", ""))
-        needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        needed = math.prod(shape) * dtype.itemsize
         try:
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", needed))
         except ValueError as error:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from byoc.importer.builder import GraphBuilder, Scope
     from byoc.importer.node_view import NodeView
 
-MOST_NODES = 20_000  # converted in all bodies of a model together: what is larger would compile for too long
-
 op = relax.op
 
 
@@ -52,9 +50,7 @@ def _holds(view: NodeView, condition: Value) -> bool:
 
 
 def _count(builder: GraphBuilder, view: NodeView, body: onnx.GraphProto) -> None:
-    builder.unrolled += _size(body)
-    if builder.unrolled > MOST_NODES:
-        view.refuse(f"its turns come to more than {MOST_NODES} nodes; the importer unrolls loops")
+    builder.budget.nodes(_size(body), "the importer unrolls loops, and its turns come to")
 
 
 def _size(graph: onnx.GraphProto) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 import tvm
 from tvm import relax, sym, tirx
 
+from byoc.importer.limits import Limits, exceeded
+
 Dim: TypeAlias = "int | tvm.ir.Expr"  # an extent: a number, or an expression over symbolic extents
 
 
@@ -74,7 +76,8 @@ class Extents:
     taken to have at least one element, and its symbol is noted in :attr:`assumed_nonempty`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._terms = (limits or Limits()).terms
         self._certain = sym.Analyzer()
         self._usual = sym.Analyzer()
         self.assumed_nonempty: set[str] = set()
@@ -117,6 +120,8 @@ class Extents:
     def simplify(self, dim: Dim) -> Dim:
         if isinstance(dim, int | np.integer):
             return int(dim)
+        if not isinstance(dim, tirx.Var) and _has_more_terms(dim, self._terms):
+            raise exceeded("terms", self._terms, f"the formula of an extent has more than {self._terms} terms")
         simple = self._certain.simplify(dim)
         return int(simple.value) if isinstance(simple, tirx.IntImm) else simple
 
@@ -140,6 +145,18 @@ class Extents:
                 self.assumed_nonempty |= {str(symbol.name) for symbol in tirx.analysis.undefined_vars(difference)}
         return decided
 
+    def least_product(self, dims: Sequence[Dim]) -> int:
+        """The product of the extents where every symbol is 1; at least 0 for any that may be negative."""
+        total = 1
+        for dim in dims:
+            if isinstance(dim, tirx.IntImm):
+                total *= int(dim.value)
+            elif isinstance(dim, int):
+                total *= dim
+            elif not isinstance(dim, tirx.Var):
+                total *= max(1, int(self._usual.const_int_bound(dim).min_value))
+        return max(0, total)
+
     def product(self, dims: Sequence[Dim]) -> Dim:
         total: Dim = 1
         for dim in dims:
@@ -156,6 +173,18 @@ class Extents:
         if not self.at_least(right, 1):
             return None
         return self.simplify(tirx.floordiv(left, right) if self.at_least(left, 0) else tirx.truncdiv(left, right))
+
+
+def _has_more_terms(dim: tvm.ir.Expr, most: int) -> bool:
+    """Whether the expression, written out, has more than ``most`` numbers, symbols and operations."""
+    waiting, count = [dim], 0
+    while waiting:
+        count += 1
+        if count > most:
+            return True
+        term = waiting.pop()
+        waiting += [part for name in ("a", "b") if (part := getattr(term, name, None)) is not None]
+    return False
 
 
 def _sign(bound: sym.ConstIntBound) -> bool | None:

@@ -38,7 +38,6 @@ def test_members_lie_on_pages_so_that_they_can_be_mapped(saved: Path) -> None:
     assert form.total_size == len(data)
 
 
-
 def test_the_same_content_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
     offset_model().save(tmp_path / "again.byoc")
     assert (tmp_path / "again.byoc").read_bytes() == saved.read_bytes()

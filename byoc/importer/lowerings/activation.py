@@ -175,6 +175,7 @@ def _hardmax(view: NodeView, x: relax.Expr, dims: list, axis: int) -> relax.Expr
     place = view.emit(op.argmax(x, axis, keepdims=True))
     shape = [1] * len(dims)
     shape[axis] = dims[axis]
+    view.allow_table(dims[axis], what="a table of its positions")
     indices = constant(np.arange(dims[axis], dtype=np.int64).reshape(shape))
     return op.astype(op.equal(place, indices), view.dtype(0))
 

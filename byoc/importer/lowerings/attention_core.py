@@ -14,6 +14,7 @@ from byoc.importer.node_view import NodeView
 from byoc.importer.values import Dim, constant
 
 op = relax.op
+_MOST_PLACES = 1 << 16  # of positions that are a constant
 _NEVER = float(np.finfo(np.float32).min)  # the score of a key that a query does not see
 
 
@@ -100,7 +101,11 @@ def softmax(view: NodeView, scores: relax.Expr, sink: relax.Expr | None = None) 
 
 def places(view: NodeView, count: Dim) -> relax.Expr:
     """int64 ``0 .. count - 1``."""
-    return constant(np.arange(count)) if isinstance(count, int) else view.emit(op.arange(0, _prim(count), 1, "int64"))
+    return (
+        constant(np.arange(count))
+        if isinstance(count, int) and count <= _MOST_PLACES
+        else view.emit(op.arange(0, _prim(count), 1, "int64"))
+    )
 
 
 def query_places(view: NodeView, queries: Dim, starts: relax.Expr) -> relax.Expr:

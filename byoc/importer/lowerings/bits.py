@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byoc.importer.builder import numpy_dtype
+from byoc.artifact.dtypes import numpy_dtype
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import lowers
 from byoc.importer.values import Known, Value

@@ -56,6 +56,7 @@ def _places(view: NodeView, window: Window, shape: list[int]) -> list[relax.Expr
     dtype = view.builder.numpy_dtype_of(view.value(0))
     places = []
     for axis, count in enumerate((rows, columns)):
+        view.allow_table(int(taps), int(rows), int(columns), what="a table of what each window reads")
         base = np.zeros((taps, rows, columns))
         for tap, at in enumerate(itertools.product(*(range(k) for k in window.kernel))):
             starts = np.arange(count) * window.strides[axis] - window.before[axis]

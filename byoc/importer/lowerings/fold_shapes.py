@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -105,6 +106,8 @@ def _split(view: NodeView, arrays: Arrays) -> list[np.ndarray] | None:
     extent = arrays[0].shape[axis]
     count = view.attribute("num_outputs", len(view.node.proto.output))
     if sizes is None:
+        if count != len(view.node.proto.output):
+            return None
         chunk = -(-extent // count)
         sizes = [min(chunk, extent - chunk * index) for index in range(count)]
     return list(np.split(arrays[0], np.cumsum(sizes)[:-1], axis=axis))
@@ -115,7 +118,7 @@ def _elementwise(compute: Callable[[Any, Any], Any]) -> Callable[[NodeView, Arra
         left, right = arrays
         if "broadcast" in view.attributes or "axis" in view.attributes:
             return None  # opset 6 and older broadcast in their own way
-        if np.prod(np.broadcast_shapes(left.shape, right.shape), dtype=np.int64) > MOST_BYTES / 8:
+        if math.prod(np.broadcast_shapes(left.shape, right.shape)) > MOST_BYTES / 8:
             return None
         if left.dtype == object or right.dtype == object:
             if "f" in (left.dtype.kind, right.dtype.kind):
@@ -246,7 +249,9 @@ def _constant_of_shape(view: NodeView, arrays: Arrays) -> np.ndarray | None:
     if arrays[0].dtype == object:
         return None
     fill = view.attribute("value", np.zeros(1, np.float32)).reshape(-1)[0]
-    size = int(np.prod(arrays[0], dtype=np.int64))
+    if min(arrays[0], default=0) < 0:
+        return None
+    size = math.prod(int(extent) for extent in arrays[0])
     return np.full(arrays[0].astype(np.int64), fill) if size * fill.itemsize <= MOST_BYTES else None
 
 
@@ -256,7 +261,7 @@ def _expand(view: NodeView, arrays: Arrays) -> np.ndarray | None:
     if shape.dtype == object:
         return None
     full = np.broadcast_shapes(data.shape, tuple(int(dim) for dim in shape))
-    if int(np.prod(full, dtype=np.int64)) * data.itemsize > MOST_BYTES:
+    if math.prod(full) * data.itemsize > MOST_BYTES:
         return None
     return np.ascontiguousarray(np.broadcast_to(data, full))
 

@@ -66,10 +66,17 @@ def _crop(view: NodeView, x: relax.Expr, before: Sequence[int], after: Sequence[
     return view.emit(op.strided_slice(x, axes, first, last))
 
 
+def _block_size(view: NodeView) -> int:
+    block = int(view.attribute("blocksize"))
+    if block < 1:
+        view.refuse(f"its blocksize {block} must be positive")
+    return block
+
+
 @lowers("DepthToSpace")
 def _depth_to_space(view: NodeView) -> Value:
     batch, channels, height, width = view.shape(0)
-    block, mode = view.attribute("blocksize"), view.attribute("mode", "DCR")
+    block, mode = _block_size(view), view.attribute("mode", "DCR")
     if not isinstance(channels, int) or channels % (block * block):
         view.refuse(f"its {channels} channels do not divide by {block * block}")
     depth = channels // (block * block)
@@ -86,7 +93,9 @@ def _depth_to_space(view: NodeView) -> Value:
 @lowers("SpaceToDepth")
 def _space_to_depth(view: NodeView) -> Value:
     batch, channels, height, width = view.shape(0)
-    block, mode = view.attribute("blocksize"), view.attribute("mode", "DCR")
+    block, mode = _block_size(view), view.attribute("mode", "DCR")
+    if any(isinstance(extent, int) and extent % block for extent in (height, width)):
+        view.refuse(f"its image of {height} x {width} does not fall into blocks of {block}")
     rows, columns = (view.extents.simplify(extent // block) for extent in (height, width))
     x = op.reshape(view.tensor(0), shape_expr([batch, channels, rows, block, columns, block]))
     order = {"DCR": [0, 3, 5, 1, 2, 4], "CRD": [0, 1, 3, 5, 2, 4]}.get(mode) or view.refuse(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tvm
 from tvm import relax
@@ -88,6 +90,7 @@ def _scatter_by_position(view: NodeView, indices: relax.Expr, axis: int, reducti
     if not all(isinstance(dim, int) for dim in shape):
         view.refuse(f"its indices have the symbolic shape {[str(d) for d in shape]}, other than the data's")
     rank, count = len(shape), int(np.prod(shape))
+    view.allow_table(rank, *shape, what="a table of its positions")
     grid = np.moveaxis(np.indices(shape), 0, -1).reshape(count, rank)
     dtype = view.dtype(1)
     column = np.zeros((1, rank), bool)
@@ -149,7 +152,14 @@ def _range(view: NodeView) -> Value:
 def _range_at_run_time(view: NodeView, dtype: str) -> Value:
     from byoc.importer.lowerings.reshape import runtime_shape
 
+    known = [view.known(index) for index in range(3)]
     start, limit, delta = (op.reshape(view.tensor(index), shape_expr([])) for index in range(3))
+    if all(array is not None for array in known):
+        bounds = [array.astype(np.float64).reshape(-1)[0] for array in known if array is not None]
+        if not np.isfinite(bounds).all() or bounds[2] == 0:
+            view.refuse(f"it counts from {bounds[0]} to {bounds[1]} in steps of {bounds[2]}")
+        places = op.arange(0, max(0, math.ceil((bounds[1] - bounds[0]) / bounds[2])), 1, "int64")
+        return op.add(op.multiply(op.astype(view.emit(places), dtype), delta), start)
     exact = "float64" if "float" in dtype else "int64"
     first, last, step = (op.astype(value, exact) for value in (start, limit, delta))
     if exact == "float64":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from tvm import relax
 
@@ -30,6 +32,7 @@ def pool_with_places(view: NodeView, window: Window) -> Results:
     windows = view.emit(op.take(flat, constant(taps), 1, mode="wrap"))  # [images, results, taps]
     best = view.emit(op.argmax(windows, 2, True))
     values = view.emit(op.gather_elements(windows, best, 2))
+    view.allow_table(images, *taps.shape, what="a table of the place of each value")
     every = np.broadcast_to(np.append(names, 0)[taps], (images, *taps.shape)).copy()
     places = view.emit(op.gather_elements(constant(every), best, 2))
     offsets = (np.arange(images) * size).reshape(-1, 1, 1)
@@ -51,18 +54,20 @@ def _taps(window: Window, extents: list[int]) -> tuple[np.ndarray, list[int]]:
         count = int(np.ceil(steps) if window.ceil else np.floor(steps)) + 1
         if window.ceil and (count - 1) * window.strides[axis] >= extent + window.before[axis]:
             count -= 1
+        window.view.allow_table(count, window.kernel[axis], what="a table of what each window reads")
         starts = np.arange(count) * window.strides[axis] - window.before[axis]
         per_axis.append(starts[:, None] + np.arange(window.kernel[axis]) * window.dilations[axis])
         shape.append(count)
-    results, taps = list(np.ndindex(*shape)), list(np.ndindex(*window.kernel))
-    size = int(np.prod(extents))
-    table = np.full((len(results), len(taps)), size, np.int64)
-    for row, result in enumerate(results):
-        for column, tap in enumerate(taps):
-            at = [per_axis[axis][result[axis], tap[axis]] for axis in range(len(extents))]
-            if all(0 <= place < extent for place, extent in zip(at, extents, strict=True)):
-                table[row, column] = np.ravel_multi_index(at, extents)
-    return table, shape
+    rank = len(extents)
+    window.view.allow_table(*shape, *window.kernel, what="a table of what each window reads")
+    flat, inside = np.zeros([1] * (2 * rank), np.int64), np.ones([1] * (2 * rank), bool)
+    for axis, (places, extent) in enumerate(zip(per_axis, extents, strict=True)):
+        spread = [1] * (2 * rank)
+        spread[axis], spread[rank + axis] = places.shape
+        places = places.reshape(spread)
+        flat, inside = flat * extent + places, inside & (places >= 0) & (places < extent)
+    table = np.where(inside, flat, math.prod(extents))
+    return table.reshape(math.prod(shape), math.prod(window.kernel)), shape
 
 
 def _names(extents: list[int], column_major: bool) -> np.ndarray:

@@ -65,6 +65,7 @@ def _share_counted(view: NodeView, window: Window, pads: Sequence[int]) -> relax
             continue
         padded = extent + window.before[axis] + window.after[axis]
         whole = extent + pads[axis] + pads[axis + window.rank]
+        view.allow_table(whole - window.span(axis) + 1, window.kernel[axis], what="a table of what each window covers")
         starts = np.arange(0, whole - window.span(axis) + 1, window.strides[axis])
         taps = starts[:, None] + np.arange(window.kernel[axis]) * window.dilations[axis]
         shape = [1] * (2 + window.rank)

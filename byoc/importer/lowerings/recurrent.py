@@ -16,13 +16,13 @@ from tvm import relax
 from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import Results, lowers
-from byoc.importer.unroll import MOST_NODES
 from byoc.importer.values import Dim, Value, constant
 
 op = relax.op
 Expr: TypeAlias = Any
 Activation: TypeAlias = Callable[[Expr], Expr]
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+_NODES_OF_A_STEP = 10
 _USUAL = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 # Activations with their default alpha and beta; None: has no such parameter.
 _ACTIVATIONS: dict[str, tuple[Callable[[Any, Expr, Any, Any], Expr], float | None, float | None]] = {
@@ -113,9 +113,8 @@ def _recurrent(view: NodeView) -> Results:
     steps, batch, width = view.shape_of(view.emit(x))
     if not isinstance(steps, int) or steps < 1:
         view.refuse(f"its sequences have the length {steps}; the importer unrolls it")
-    view.builder.unrolled += steps * len(backwards) * 10
-    if view.builder.unrolled > MOST_NODES:
-        view.refuse(f"its {steps} steps are too many; the importer unrolls them")
+    nodes = steps * len(backwards) * _NODES_OF_A_STEP
+    view.builder.budget.nodes(nodes, f"the importer unrolls its {steps} steps, and they come to")
     alive = _alive(view, steps)
     results = []
     for place, back in enumerate(backwards):

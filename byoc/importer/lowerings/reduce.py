@@ -154,6 +154,7 @@ def _one_hot(view: NodeView) -> Value:
     indices = view.emit(
         op.where(op.less(indices, relax.const(0, dtype)), op.add(indices, relax.const(depth, dtype)), indices)
     )
+    view.allow_table(depth, what="a table of its positions")
     shape = [1] * rank
     shape[axis] = depth
     hits = op.equal(op.expand_dims(indices, axis), constant(np.arange(depth).reshape(shape).astype(dtype)))

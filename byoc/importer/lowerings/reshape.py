@@ -199,6 +199,8 @@ def _split(view: NodeView) -> Results:
     count = view.attribute("num_outputs", len(view.node.proto.output))
     extent = view.shape(0)[axis]
     if sizes is None:
+        if count != len(view.node.proto.output):
+            view.refuse(f"its num_outputs is {count}, and it has {len(view.node.proto.output)} outputs")
         if not isinstance(extent, int):
             view.refuse(f"it cuts a dimension of symbolic extent {extent} into {count} equal parts")
         chunk = -(-extent // count)

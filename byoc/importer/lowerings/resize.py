@@ -14,6 +14,7 @@ from byoc.importer.table import lowers
 from byoc.importer.values import Dim, Value, constant
 
 op = relax.op
+_LEAST_ROW = 1024  # what a row of weights counts for in the limit: each takes time too
 
 
 @lowers("Resize", "Upsample")
@@ -65,6 +66,8 @@ def _output_shape(
         return out, ratios
     if scales is None:
         view.refuse("its scales or sizes are computed at run time")
+    if len(scales) != len(axes) or not all(0.0 < float(s) < np.inf for s in scales):
+        view.refuse(f"its scales {[float(s) for s in scales]} are not one positive number for each of {len(axes)} axes")
     for axis, scale in zip(axes, [float(s) for s in scales], strict=True):
         ratios[axis] = scale
         extent = dims[axis]
@@ -151,6 +154,7 @@ def _resize_cropped(
             if (start, end) == (0.0, 1.0) and view.extents.equal(extent, size):
                 continue
             view.refuse(f"it crops a dimension of symbolic extent {extent}")
+        view.allow_table(size, what="the positions of its dimensions")
         step = (end - start) * (extent - 1) / (size - 1) if size > 1 else 0.0
         first = start * (extent - 1) if size > 1 else 0.5 * (start + end) * (extent - 1)
         positions = first + np.arange(size) * step
@@ -184,6 +188,8 @@ def _resize_by_gather(
     for axis in range(len(dims)):
         if view.extents.equal(dims[axis], out[axis]):
             continue
+        if isinstance(out[axis], int):
+            view.allow_table(int(out[axis]), what="the positions of its dimensions")
         size, extent = out[axis], dims[axis]
         if not isinstance(size, int) or not isinstance(extent, int):
             view.refuse(
@@ -209,6 +215,7 @@ def _resample(
     """``x`` read at ``positions`` of one dimension; ``how``: mode, rounding, coefficient, exclude outside, stretch."""
     mode, rounding, coefficient, outside, stretch = how
     extent = int(dims[axis])
+    view.allow_table(len(positions), max(extent, _LEAST_ROW), what="the weights of its dimensions")
     if mode == "nearest":
         return view.emit(op.take(x, constant(nearest_sources(positions, extent, rounding)), axis, mode="wrap"))
     kind = "linear" if mode in ("linear", "bilinear") else mode

@@ -99,6 +99,8 @@ def _split(view: NodeView) -> Value:
         size = int(split.reshape(-1)[0]) if split.ndim == 0 else 0
         if split.ndim == 0 and size < 1:
             view.refuse(f"its parts are of size {size}")
+        if size:
+            view.builder.budget.nodes(-(-extent // size), "its parts come to")
         sizes = [min(size, extent - at) for at in range(0, extent, size)] if size else [int(s) for s in split]
     if sum(sizes) != extent or min(sizes, default=0) < 0:
         view.refuse(f"its parts {sizes} do not add up to the extent {extent}")

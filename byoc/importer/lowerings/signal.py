@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 from tvm import relax
@@ -25,13 +26,16 @@ def _blocks_to_image(view: NodeView) -> Value:
     dilations = view.attribute("dilations") or [1] * rank
     pads = view.attribute("pads") or [0] * (2 * rank)
     dims = view.shape(0)
+    if min(*strides, *dilations, *block, default=1) < 1:
+        view.refuse(f"its strides {strides}, dilations {dilations} and blocks {block} must be positive")
     if not all(isinstance(dim, int) for dim in dims):
         view.refuse(f"its input has the symbolic shape {[str(d) for d in dims]}")
     batch, rows, count = (int(dim) for dim in dims)
-    size, channels = int(np.prod(block)), rows // max(1, int(np.prod(block)))
+    size, channels = math.prod(block), rows // math.prod(block)
     padded = [extent + pads[axis] + pads[axis + rank] for axis, extent in enumerate(image)]
+    view.allow_table(count, max(1, size), rank, what="a table of the place of each value")
     starts = [range(0, padded[axis] - dilations[axis] * (block[axis] - 1), strides[axis]) for axis in range(rank)]
-    if rows != size * channels or int(np.prod([len(s) for s in starts])) != count:
+    if rows != size * channels or math.prod(len(s) for s in starts) != count:
         view.refuse(f"its input {dims} does not fit blocks {block} in an image {image}")
     corners = np.array(list(itertools.product(*starts))).reshape(count, rank)
     inside = np.array(list(np.ndindex(*block))) * np.array(dilations)
@@ -63,6 +67,7 @@ def _reverse_sequence(view: NodeView) -> Value:
     shape = [1, 1]
     shape[batch] = int(dims[batch])
     lengths = view.emit(op.reshape(lengths, shape_expr(shape)))
+    view.allow_table(int(extent), what="a table of its positions")
     steps = np.arange(int(extent)).reshape([-1, 1] if time == 0 else [1, -1])
     mirrored = op.subtract(op.subtract(lengths, relax.const(1, "int64")), constant(steps))
     source = view.emit(op.where(op.less(constant(steps), lengths), mirrored, constant(steps)))
@@ -116,6 +121,7 @@ def _count_ngrams(view: NodeView) -> Value:
     length = int(dims[-1]) if dims else 1
     rows = view.emit(op.reshape(view.tensor(0), shape_expr([*dims[:-1], length, 1])))
     size = max(indexes) + 1
+    view.allow_table(size, max(1, len(indexes)), what="the places of its n-grams")
     total = view.emit(op.zeros(shape_expr([*dims[:-1], size]), "float32"))
     seen = 0
     for gram, start in enumerate(starts, start=1):
@@ -127,7 +133,7 @@ def _count_ngrams(view: NodeView) -> Value:
             continue
         placed = np.zeros((len(grams), size), np.float32)
         placed[np.arange(len(grams)), targets] = 1.0
-        for step in range(1, (skips if gram > 1 else 0) + 2):
+        for step in range(1, (min(skips, length) if gram > 1 else 0) + 2):
             windows = length - (gram - 1) * step
             if windows > 0:
                 found = _occurrences(view, rows, grams, step, windows)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from byoc.importer.node_view import NodeView
 from byoc.importer.values import Dim
 
+INT32_MAX = 2**31 - 1  # of TVM's attributes
 # Spatial dimensions to the layouts of data, weights, and weights of a transposed convolution.
 LAYOUTS = {1: ("NCW", "OIW", "IOW"), 2: ("NCHW", "OIHW", "IOHW"), 3: ("NCDHW", "OIDHW", "IODHW")}
 
@@ -33,6 +34,10 @@ class Window:
         for name, given in (("kernel", self.kernel), ("strides", self.strides), ("dilations", self.dilations)):
             if min(given) < 1:
                 view.refuse(f"its {name} {given} must be positive")
+            if max(given) > INT32_MAX:
+                view.refuse(f"its {name} {given} must be below 2**31")
+        if max(pads, key=abs, default=0) > INT32_MAX or min(pads, default=0) < -INT32_MAX:
+            view.refuse(f"its pads {pads} must be below 2**31")
         if self.auto not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
             view.refuse(f'its attribute "auto_pad" is "{self.auto}"')
         pads = [0] * (2 * self.rank) if self.auto == "VALID" else pads
