@@ -37,6 +37,16 @@ IDIOMS: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray]]] = {
         node("Slice", "x zero e axis")],
         {"i1": i64(1), "one": i64(1), "zero": i64(0), "axis": i64(1)},
     ),
+    "padding to a multiple of four": (
+        [
+            node("Shape", "x", "s"), node("Slice", "s one two", "q"), node("Neg", "q", "n"), node("Mod", "n four", "m"),
+            node("Concat", "zeros m zero", "p", axis=0), node("Pad", "x p fill"),
+        ],
+        {
+            "one": i64(1), "two": i64(2), "four": i64(4), "zero": i64(0), "zeros": i64(0, 0, 0, 0),
+            "fill": np.array(2.5, np.float32),
+        },
+    ),
     "causal mask from ConstantOfShape and Trilu": (
         [
             node("Shape", "x", "s"), node("Gather", "s i1", "q"), node("Concat", "q q", "c", axis=0),
@@ -121,6 +131,13 @@ def test_a_range_with_a_limit_known_only_at_run_time() -> None:
     nodes = [node("ReduceMax", "n", "m", keepdims=0), node("Range", "zero m one")]
     model = make_model(nodes, {"n": ("int64", [3])}, weights={"zero": np.array(0), "one": np.array(2)})
     assert run_on_host(model, {"n": i64(3, 7, 5)})[0].tolist() == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+def test_a_triangle_whose_diagonal_is_known_only_at_run_time(upper: int) -> None:
+    model = make_model([node("Trilu", "x k", upper=upper)], {"x": ("float32", [3, 4]), "k": ("int64", [])})
+    for diagonal in (-1, 0, 2):
+        assert_same(model, {"x": RNG.standard_normal((3, 4)).astype(np.float32), "k": np.array(diagonal)})
 
 
 def test_a_slice_with_bounds_known_only_at_run_time() -> None:

@@ -10,7 +10,7 @@ from tvm import relax
 from byoc.importer.lowerings.reshape import shape_expr
 from byoc.importer.node_view import NodeView
 from byoc.importer.table import lowers
-from byoc.importer.values import Value
+from byoc.importer.values import Dim, Value, constant
 
 op = relax.op
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -23,7 +23,9 @@ def _pad(view: NodeView) -> Value:
         pads, fill = view.attribute("pads", view.attribute("paddings")), view.attribute("value", 0.0)
         axes = list(range(rank))
     else:
-        pads = [int(p) for p in view.require_known(1, '"pads"').reshape(-1)]
+        pads = view.elements(1)
+        if pads is None:
+            view.refuse('its input "pads" is computed at run time; it must be constant, or follow from shapes')
         fill_array = view.known(2) if view.has(2) else np.zeros(1)
         computed = fill_array is None
         fill = fill_array.reshape(-1)[0].item() if fill_array is not None and fill_array.size else 0.0
@@ -33,9 +35,13 @@ def _pad(view: NodeView) -> Value:
         view.refuse(f'its mode "{mode}" is unknown')
     if len(pads) != 2 * len(axes):
         view.refuse(f"its {len(pads)} pads do not fit {len(axes)} dimensions")
-    before, after = [0] * rank, [0] * rank
+    first: list[Dim] = [0] * rank
+    last: list[Dim] = [0] * rank
     for place, axis in enumerate(axes):
-        before[axis], after[axis] = pads[place], pads[place + len(axes)]
+        first[axis], last[axis] = pads[place], pads[place + len(axes)]
+    if not all(isinstance(p, int) for p in pads):
+        return _pad_by_extents(view, mode, first, last)
+    before, after = [int(p) for p in first], [int(p) for p in last]
     x = _crop(view, view.tensor(0), before, after)
     width = [max(0, side) for pair in zip(before, after, strict=True) for side in pair]
     if not any(width):
@@ -43,6 +49,28 @@ def _pad(view: NodeView) -> Value:
     if computed and mode == "constant":
         return _pad_with(view, view.emit(x) if isinstance(x, relax.Call) else x, width)
     return op.nn.pad(x, width, _PAD_MODES[mode], fill if mode == "constant" else 0.0)
+
+
+def _pad_by_extents(view: NodeView, mode: str, before: Sequence[Dim], after: Sequence[Dim]) -> Value:
+    """Padding whose widths follow from symbolic extents: constant tensors of these widths are joined on."""
+    if mode != "constant" or not all(view.extents.at_least(side, 0) for side in (*before, *after)):
+        shown = ", ".join(map(str, (*before, *after)))
+        view.refuse(
+            f'it pads by [{shown}] in the mode "{mode}"; by symbolic extents it must be constant, and add to it'
+        )
+    x, dims, dtype = view.tensor(0), view.shape(0), view.dtype(0)
+    fill = view.tensor(2) if view.has(2) else constant(np.zeros((), view.builder.numpy_dtype_of(view.value(0))))
+    fill = view.emit(op.reshape(fill, shape_expr([])))
+    for axis, widths in enumerate(zip(before, after, strict=True)):
+        shapes = [[*dims[:axis], width, *dims[axis + 1 :]] for width in widths]
+        ends = [
+            None if isinstance(width, int) and width == 0 else view.emit(op.full(shape_expr(shape), fill, dtype))
+            for width, shape in zip(widths, shapes, strict=True)
+        ]
+        parts = [part for part in (ends[0], x, ends[1]) if part is not None]
+        x = view.emit(op.concat(parts, axis)) if len(parts) > 1 else x
+        dims[axis] = view.extents.simplify(widths[0] + dims[axis] + widths[1])
+    return x
 
 
 def _pad_with(view: NodeView, x: relax.Expr, width: Sequence[int]) -> Value:

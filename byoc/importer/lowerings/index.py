@@ -107,15 +107,17 @@ def _scatter_nd(view: NodeView) -> Value:
 
 @lowers("Trilu")
 def _triangle(view: NodeView) -> Value:
-    offset = int(view.require_known(1, '"k"').reshape(-1)[0]) if view.has(1) else 0
+    known = view.known(1) if view.has(1) else np.zeros((), np.int64)
+    offset = None if known is None else int(known.reshape(-1)[0])
     upper = view.attribute("upper", 1)
     dims = view.shape(0)
-    if all(isinstance(dim, int) for dim in dims) and view.dtype(0) != "bool":
+    if offset is not None and all(isinstance(dim, int) for dim in dims) and view.dtype(0) != "bool":
         return (op.triu if upper else op.tril)(view.tensor(0), offset)
     rows = op.reshape(op.arange(0, _prim(dims[-2]), 1, "int64"), shape_expr([dims[-2], 1]))
     columns = op.arange(0, _prim(dims[-1]), 1, "int64")
     distance = op.subtract(columns, rows)
-    kept = (op.greater_equal if upper else op.less_equal)(distance, relax.const(offset, "int64"))
+    bound = relax.const(offset, "int64") if offset is not None else op.reshape(view.tensor(1), shape_expr([]))
+    kept = (op.greater_equal if upper else op.less_equal)(distance, bound)
     return op.where(kept, view.tensor(0), relax.const(0, view.dtype(0)))
 
 
