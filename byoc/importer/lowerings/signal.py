@@ -26,7 +26,7 @@ def _blocks_to_image(view: NodeView) -> Value:
     dilations = view.attribute("dilations") or [1] * rank
     pads = view.attribute("pads") or [0] * (2 * rank)
     dims = view.shape(0)
-    if min(*strides, *dilations, *block, default=1) < 1:
+    if min((*strides, *dilations, *block), default=1) < 1:
         view.refuse(f"its strides {strides}, dilations {dilations} and blocks {block} must be positive")
     if not all(isinstance(dim, int) for dim in dims):
         view.refuse(f"its input has the symbolic shape {[str(d) for d in dims]}")
