@@ -8,6 +8,7 @@ itself is compared in `benchmarks/int8_layers.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -56,7 +57,13 @@ def inputs_of(model: onnx.ModelProto, shape: tuple[int, ...]) -> dict[str, np.nd
 
 
 @pytest.mark.parametrize("target", ["csource", "dnnl"])
-@pytest.mark.parametrize("case", MODELS, ids=lambda case: case.file.split("/")[1].removesuffix(".onnx"))
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=Path(case.file).stem, marks=[pytest.mark.slow] if "mobilenet" in case.file else [])
+        for case in MODELS
+    ],
+)
 def test_outputs_are_those_of_onnxruntime(case, target):
     folder = shared_folder()
     assert folder is not None
