@@ -2,6 +2,8 @@
 
     python -m benchmarks.kv_quality [--models byte-llama,needle-llama,stories260K] [--kv k8v8,k4v4] [--json FILE]
 
+What the file of --json holds already is not measured again.
+
 byte-llama: perplexity per byte on the two texts' ends that it was not trained on, in windows of 512.  needle-llama:
 recall of values and perplexity at the answers, at all four lengths.  stories260K: perplexity per token, in pieces of
 whole paragraphs.  Float32 weights; every format is compiled for csource.
@@ -25,8 +27,9 @@ from tests.models import shared_folder
 
 FORMATS = (
     "k16v16", "k8v8", "k8v8:symmetric", "k8v8:k.per-channel", "k8v4", "k4v8", "k4v4", "k4v4:mean", "k4v4:hadamard",
-    "k4v4:symmetric", "k4v4:k.per-channel", "k4v4:per-channel", "k4v4:per-block", "k8v2", "k4v2", "k4v2:hadamard",
-    "k2v4", "k2v2", "k2v2:mean", "k2v2:hadamard", "k2v2:k.per-channel",
+    "k4v4:g16", "k4v4:symmetric", "k4v4:k.per-channel", "k4v4:k.g64:k.per-channel", "k4v4:k.g128:k.per-channel",
+    "k4v4:per-channel", "k4v4:per-block", "k8v2", "k4v2", "k4v2:hadamard", "k4v2:k.per-channel", "k2v4", "k2v2",
+    "k2v2:mean", "k2v2:hadamard", "k2v2:k.per-channel", "k2v2:g16",
 )  # fmt: skip
 REFERENCE = "k32v32"
 
@@ -35,9 +38,13 @@ Text = tuple[np.ndarray, np.ndarray]  # token ids, and the positions of those th
 
 @dataclass(frozen=True)
 class Quality:
-    """Over all scored tokens: the perplexity, the share of them that the model ranks first, bytes of the caches."""
+    """Over all scored tokens: the perplexity, the share of them that the model ranks first, bytes of the caches.
+
+    `kv` is the format that was `asked` for, in groups that fit the model's heads.
+    """
 
     model: str
+    asked: str
     kv: str
     perplexity: float
     recall: float
@@ -80,7 +87,7 @@ def measure(name: str, folder: Path, kv: str, texts: list[Text]) -> Quality:
     context = max(len(ids) for ids, _ in texts)
     heads = json.loads((folder / "config.json").read_text())
     group = heads["hidden_size"] // heads["num_attention_heads"]
-    spec = kv if group >= 32 else f"{kv}:g{group}"
+    spec = kv if group >= 32 or ":g" in kv or ".g" in kv else f"{kv}:g{group}"
     settings = Settings(kv=parse_kv(spec, heads["num_hidden_layers"]), context=context)
     session = LanguageSession(byoc.compile(language_model(folder, settings), ["csource"], use_cache=False).session())
     nats, hits, count = 0.0, 0, 0
@@ -92,7 +99,7 @@ def measure(name: str, folder: Path, kv: str, texts: list[Text]) -> Quality:
         nats -= float((logits[rows, ids[places]] - np.log(np.exp(logits).sum(-1))).sum())
         hits += int((logits.argmax(-1) == ids[places]).sum())
         count += len(places)
-    return Quality(name, spec, float(np.exp(nats / count)), hits / count, session.cache.nbytes)
+    return Quality(name, kv, spec, float(np.exp(nats / count)), hits / count, session.cache.nbytes)
 
 
 def model_folder(models: Path, name: str, scratch: Path) -> Path:
@@ -101,15 +108,30 @@ def model_folder(models: Path, name: str, scratch: Path) -> Path:
     return convert(models / name / "stories260K.bin", scratch / name)
 
 
-def rows(models: Path, names: list[str], formats: list[str]) -> Iterator[tuple[Quality, Quality]]:
+class Results:
+    """What was measured, kept in a file where one is named: what it holds is not measured again."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        known = json.loads(path.read_text()) if path and path.exists() else []
+        self.found = {(row["model"], row["asked"]): Quality(**row) for row in known}
+
+    def get(self, name: str, folder: Path, kv: str, texts: list[Text]) -> Quality:
+        if (name, kv) not in self.found:
+            self.found[name, kv] = measure(name, folder, kv, texts)
+            if self.path:
+                self.path.write_text(json.dumps([asdict(q) for q in self.found.values()], indent=1) + "\n")
+        return self.found[name, kv]
+
+
+def rows(models: Path, names: list[str], formats: list[str], results: Results) -> Iterator[tuple[Quality, Quality]]:
     """(reference, format) for each model and format."""
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             folder, texts = model_folder(models, name, Path(scratch)), TEXTS[name](models)
-            reference = measure(name, folder, REFERENCE, texts)
-            yield reference, reference
+            reference = results.get(name, folder, REFERENCE, texts)
             for kv in formats:
-                yield reference, measure(name, folder, kv, texts)
+                yield reference, results.get(name, folder, kv, texts)
 
 
 def main() -> None:
@@ -121,14 +143,11 @@ def main() -> None:
     folder = shared_folder()
     if folder is None:
         parser.error("no folder of shared models; set BYOC_SHARED")
-    found = []
+    results = Results(chosen.json)
     print("| model | kv | cache / k16v16 | perplexity | change | recall |\n|---|---|---|---|---|---|")
-    for reference, q in rows(folder / "models", chosen.models.split(","), chosen.kv.split(",")):
-        found.append(asdict(q))
+    for reference, q in rows(folder / "models", chosen.models.split(","), chosen.kv.split(","), results):
         share, change = 2 * q.cache_bytes / reference.cache_bytes, q.perplexity / reference.perplexity - 1
         print(f"| {q.model} | {q.kv} | {share:.4f} | {q.perplexity:.4f} | {change:+.2%} | {q.recall:.4f} |", flush=True)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
