@@ -19,6 +19,7 @@ from byoc.importer import import_model
 from byoc.importer.origin import keep_origins
 from byoc.llm.model import LanguageModel, is_model_folder, language_model
 from byoc.ops import STATES
+from byoc.ops.cache_formats import check_cache_formats
 from byoc.partitioner.target import Target
 from byoc.relax_graph import graph_of
 from byoc.rewrite.canonical import canonicalise, entry_functions
@@ -77,6 +78,7 @@ def prepare_model(
         imported = import_model(source, shapes=shapes)
         name, digest, module = imported.name, imported.digest, imported.module
         signatures = {"main": Signature(imported.inputs, imported.outputs)}
+    check_cache_formats(entry_functions(module))
     _check_states(signatures)
     entries = list(signatures)
     module = canonicalise(module, entries)

@@ -28,7 +28,7 @@ class ActivationAware:
     """Quantises the layers of one model; what it finds goes into `tensors`.
 
     What goes into linear layers is given by the layers' names, float32[..., inputs].
-    Raises :class:`UsageError` where the group does not divide the inputs of a layer.
+    Raises :class:`UsageError` as :func:`group_of` does.
     """
 
     def __init__(self, tensors: ModelTensors, spec: WeightSpec) -> None:

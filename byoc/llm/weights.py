@@ -27,7 +27,7 @@ class WeightSpec:
     bits: 32 and 16 are floats; 8 and 4 are integers.
     method: ``f`` and ``bf`` for IEEE's floats and bfloat16.  How integers are found: ``rtn`` rounds to nearest; ``awq``
         scales and clips by the activations on a calibration text before it rounds.
-    group: inputs of a layer that share a scale; 0 means all.
+    group: inputs of a layer that share a scale, halved in layers whose inputs it does not divide; 0 means all.
     """
 
     bits: int = 32
@@ -91,15 +91,20 @@ class PackedWeights:
 
 
 def group_of(inputs: int, group: int) -> int:
-    """The group of a layer with so many inputs.  Raises :class:`UsageError` where it does not divide them."""
-    group = group or inputs
-    if inputs % group:
+    """The group of a layer with so many inputs: the one asked for, halved until it divides them; 0 asks for all inputs.
+
+    Raises :class:`UsageError` where none of at least 8 inputs does.
+    """
+    fitting = group or inputs
+    while inputs % fitting and fitting % 16 == 0:
+        fitting //= 2
+    if inputs % fitting:
         raise UsageError(
             f"weights of {inputs} inputs cannot be kept in groups of {group}",
-            "the group must divide the inputs of every linear layer",
+            "the group, or a half of it, a quarter... of at least 8, must divide the inputs of every linear layer",
             "use a smaller group, such as g32",
         )
-    return group
+    return fitting
 
 
 def halves(name: str, array: Array, dtype: str) -> Array:
@@ -118,7 +123,7 @@ def halves(name: str, array: Array, dtype: str) -> Array:
 def round_to_nearest(weight: Array, bits: int, group: int) -> PackedWeights:
     """Each group's range, widened to include zero, divided into ``2**bits - 1`` steps; float32[outputs, inputs] in.
 
-    Raises :class:`UsageError` where the group does not divide the layer's inputs.
+    Raises :class:`UsageError` as :func:`group_of` does.
     """
     outputs, inputs = weight.shape
     group = group_of(inputs, group)

@@ -14,7 +14,7 @@ from byoc.errors import UsageError
 from byoc.llm.config import ModelConfig
 from byoc.llm.kv_spec import KVSpec, check_fits
 from byoc.llm.settings import parse_kv
-from byoc.llm.weights import WeightSpec
+from byoc.llm.weights import WeightSpec, group_of
 from byoc.pareto.configuration import Configuration
 from byoc.pareto.constraint import Constraint
 
@@ -87,10 +87,10 @@ class SearchSpace:
         spec = KVSpec.parse(":".join([str(values["bits"]), *options]))
         weights = WeightSpec.parse(str(values["weights"]))
         linear = (config.hidden, config.intermediate, config.heads * config.head_dim)
-        if not weights.is_float and weights.group and any(n % weights.group for n in linear):
-            return None
         try:
             check_fits(spec, config.head_dim)
+            for inputs in () if weights.is_float else linear:
+                group_of(inputs, weights.group)
         except UsageError:
             return None
         return Configuration(str(spec), str(weights), int(values["chunk"]))

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import byoc.llm
+from benchmarks.stories import StoryTokenizer, convert
 from byoc.cli import main
 from tests.language_models import byte_tokenizer, make_folder, reference_logits
 
@@ -145,6 +146,26 @@ def test_flags_that_do_not_fit_the_model_are_told(
     assert code == 2 and err.startswith(says)
 
 
+def test_a_group_is_halved_in_layers_whose_inputs_it_does_not_divide(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    make_folder(tmp_path / "m", hidden_size=32, intermediate_size=48, vocab_size=40)
+    flags = ["--weights", "rtn4:g32", "--kv", "k16v16"]
+    code, _, err = answer(capsys, "compile", tmp_path / "m", "-t", "csource", *flags, "-o", tmp_path / "m.byoc")
+    assert code == 0, err
+    found = sequence(capsys, tmp_path / "m.byoc", "--ids", "1,5,9", "--max-tokens", 4)["ids"]
+    from byoc.llm.weights import round_to_nearest
+    from byoc.ops.linear import unpack
+
+    rounded = load_file(tmp_path / "m" / "model.safetensors")
+    for name, array in rounded.items():
+        if name.endswith("_proj.weight") or name == "lm_head.weight":
+            packed = round_to_nearest(array, 4, 16 if "down" in name else 32)  # 48 inputs come down
+            rounded[name] = unpack(packed.packed, packed.scale, packed.zero, 4)
+    logits = reference_logits(rounded, [1, 5, 9, *found])
+    assert found == logits[2:-1].argmax(-1).tolist()
+
+
 def test_a_calibration_text_chooses_the_same_weights_and_scales_again(
     capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
 ) -> None:
@@ -210,21 +231,27 @@ def test_rows_that_ended_wait_for_the_others(folder: Path, tmp_path: Path) -> No
         assert (cut[stop[b] + 1 :, b] == -1).all()
 
 
-@pytest.mark.parametrize("name", ["byte-llama", "needle-llama"])
+@pytest.mark.parametrize("name", ["byte-llama", "needle-llama", "stories260K"])
 def test_trained_models_generate_the_tokens_of_the_reference(
     capsys: pytest.CaptureFixture[str], shared_models: Path, tmp_path: Path, name: str
 ) -> None:
     folder, path = shared_models / name, tmp_path / "m.byoc"
+    if name == "stories260K":
+        folder = convert(folder / "stories260K.bin", tmp_path / name)
     flags = ["--kv", "k32v32", "--context", "128"]
     assert answer(capsys, "compile", folder, "-t", "csource", *flags, "-o", path)[0] == 0
     if name == "byte-llama":
         prompt = list(b"Dorothy went to the ")
         given = ("-p", bytes(prompt).decode())
     else:
-        prompt = [int(i) for i in np.load(folder / "eval.npz")["ids_256"][0, :40]]
+        stories = StoryTokenizer(shared_models / "stories260K" / "tok512.bin")
+        needles = np.load(shared_models / "needle-llama" / "eval.npz")["ids_256"][0, :40]
+        prompt = [int(i) for i in needles] if name == "needle-llama" else stories.encode("Once upon a time")
         given = ("--ids", ",".join(map(str, prompt)))
     found = sequence(capsys, path, *given, "--max-tokens", 24)["ids"]
     config = json.loads((folder / "config.json").read_text())
-    logits = reference_logits(load_file(folder / "model.safetensors"), prompt + found, config)
+    tensors = load_file(folder / "model.safetensors")
+    tensors.setdefault("lm_head.weight", tensors["model.embed_tokens.weight"])
+    logits = reference_logits(tensors, prompt + found, config)
     wanted = logits[len(prompt) - 1 : -1].argmax(-1).tolist()
     assert found == wanted[: len(found)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import byoc
+from benchmarks.stories import StoryTokenizer, convert
 from byoc.llm import LanguageSession, Settings, language_model, parse_kv
 
 torch = pytest.importorskip("torch", reason='needs the reference: pip install -e ".[reference]"')
@@ -108,15 +109,20 @@ def test_a_random_model_has_the_logits_and_tokens_of_transformers(name: str, tmp
         check_greedy(session, model, tokens[:9], 7)
 
 
-@pytest.mark.parametrize("name", ["byte-llama", "needle-llama"])
-def test_a_trained_model_has_the_logits_and_tokens_of_transformers(name: str, shared_models: Path) -> None:
+@pytest.mark.parametrize("name", ["byte-llama", "needle-llama", "stories260K"])
+def test_a_trained_model_has_the_logits_and_tokens_of_transformers(
+    name: str, shared_models: Path, tmp_path: Path
+) -> None:
     folder = shared_models / name
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     if name == "byte-llama":
         text = (shared_models / "text" / "wizard-of-oz.txt").read_bytes()[-20000:]
         tokens = np.frombuffer(text, np.uint8)[:400].astype(np.int64)
-    else:
+    elif name == "needle-llama":
         tokens = np.load(folder / "eval.npz")["ids_512"][0, :400].astype(np.int64)
+    else:
+        tokens = np.array(StoryTokenizer(folder / "tok512.bin").encode("Once upon a time, there was a girl named Lily."))
+        folder = convert(folder / "stories260K.bin", tmp_path / name)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     session = compiled(folder, 512, chunk=128)
     assert relative_error(session.score(tokens)[0], reference_scores(model, tokens)) < 1e-4
     check_greedy(session, model, tokens[:100], 100)

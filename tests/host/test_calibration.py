@@ -242,8 +242,8 @@ def test_a_text_of_another_tokenizer_and_a_group_that_does_not_fit_are_told(tmp_
     make_folder(tmp_path / "m")
     with pytest.raises(CalibrationError, match="the calibration text has the token 40"):
         language_model(tmp_path / "m", Settings(weights=AWQ, calibration=(1, 40)))
-    with pytest.raises(UsageError, match="weights of 48 inputs cannot be kept in groups of 32"):
-        language_model(tmp_path / "m", Settings(weights=WeightSpec.parse("awq4:g32"), calibration=TEXT))
+    with pytest.raises(UsageError, match="weights of 32 inputs cannot be kept in groups of 40"):
+        language_model(tmp_path / "m", Settings(weights=WeightSpec.parse("awq4:g40"), calibration=TEXT))
 
 
 def test_a_calibration_text_is_read_by_the_models_tokenizer_or_as_ids(tmp_path):

@@ -1,0 +1,162 @@
+"""What is told of language models, caches and states that do not fit, in full; sessions go on as they were."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from safetensors.numpy import save_file
+
+import byoc
+from byoc.errors import ByocError
+from byoc.llm import LanguageSession, Settings, WeightSpec, language_model, parse_kv
+from tests.golden import golden
+from tests.language_models import make_folder
+
+TOLD = dict(part.split("\n", 1) for part in golden("language-model-errors.txt").strip().split("\n\n"))
+PROMPT = [1, 5, 9, 30]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    return path, make_folder(path)
+
+
+@pytest.fixture(scope="module")
+def session(folder: tuple[Path, dict[str, np.ndarray]]) -> LanguageSession:
+    return compiled(folder[0], "k32v32")
+
+
+def compiled(path: Path, kv: str) -> LanguageSession:
+    settings = Settings(kv=parse_kv(kv, 2), context=8, chunk=4)
+    return LanguageSession(byoc.compile(language_model(path, settings), use_cache=False).session())
+
+
+def check_told(case: str, error: ByocError, folder: Path | None = None) -> None:
+    text = str(error) if folder is None else str(error).replace(str(folder), "<folder>")
+    assert re.sub(r"\b[0-9a-f]{12}\b", "<digest>", text) == TOLD[f"{case}:"]
+
+
+CALLS = {
+    "a prompt longer than the context": lambda s, _: s.prefill([1] * 9),
+    "a prompt that leaves the context": lambda s, _: s.prefill([1] * 5),
+    "a text to score longer than the context": lambda s, _: s.score([1] * 9),
+    "a token outside the vocabulary": lambda s, _: s.decode([40]),
+    "a negative token": lambda s, _: s.prefill([3, -1]),
+    "an empty prompt": lambda s, _: s.prefill([]),
+    "too many sequences": lambda s, _: s.prefill([[1], [2]]),
+    "a cut behind the end": lambda s, _: s.truncate(5),
+    "a state of another model": lambda s, states: s.restore(states / "other.npz"),
+    "a damaged state": lambda s, states: s.restore(states / "cut.npz"),
+    "no state": lambda s, states: s.restore(states / "none.npz"),
+}
+
+
+@pytest.fixture(scope="module")
+def states(folder: tuple[Path, dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("states")
+    other = compiled(folder[0], "k8v8:g8")
+    other.prefill(PROMPT)
+    other.save(path / "other.npz")
+    (path / "cut.npz").write_bytes((path / "other.npz").read_bytes()[:200])
+    return path
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_a_call_that_cannot_be_done_is_told_and_the_session_goes_on(
+    session: LanguageSession, states: Path, case: str
+) -> None:
+    session.reset()
+    session.prefill(PROMPT)
+    wanted = session.fork().decode([7])
+    with pytest.raises(ByocError) as caught:
+        CALLS[case](session, states)
+    check_told(case, caught.value, folder=states)
+    assert session.lengths.tolist() == [4]
+    np.testing.assert_array_equal(session.decode([7]), wanted)
+
+
+def test_a_full_context_is_told_and_the_session_can_be_cut_back(session: LanguageSession) -> None:
+    session.reset()
+    session.prefill(PROMPT * 2)
+    with pytest.raises(ByocError) as caught:
+        session.decode([3])
+    check_told("a full context", caught.value)
+    session.truncate(4)
+    fresh = session.fork()
+    fresh.reset()
+    fresh.prefill(PROMPT)
+    np.testing.assert_allclose(session.decode([7]), fresh.decode([7]), rtol=1e-5, atol=1e-6)
+
+
+SETTINGS = {
+    "keys in groups that do not divide a head": {"kv": "k4v4:g32"},
+    "values in groups that do not divide a head": {"kv": "k8v2:k.g8:v.g3"},
+    "bits that do not exist": {"kv": "k3v4"},
+    "a layer that does not exist": {"kv": "k4v4:g8;2=k8v8:g8"},
+    "weights in groups that do not divide the inputs": {"weights": "rtn4:g40"},
+    "a scale that nothing fixes": {"kv": "k8v8:per-tensor"},
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_settings_that_do_not_fit_the_model_are_told(
+    folder: tuple[Path, dict[str, np.ndarray]], case: str
+) -> None:
+    with pytest.raises(ByocError) as caught:
+        language_model(
+            folder[0],
+            Settings(
+                kv=parse_kv(SETTINGS[case].get("kv", "k16v16"), 2),
+                weights=WeightSpec.parse(SETTINGS[case].get("weights", "f32")),
+            ),
+        )
+    check_told(case, caught.value)
+
+
+def checkpoints(path: Path) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """(case, changes of the configuration, what to do to the tensors)."""
+    up = "model.layers.1.mlp.up_proj.weight"
+    yield "a missing tensor", {}, lambda t: t.pop(up)
+    yield "a tensor of another shape", {}, lambda t: t.update({up: np.ones((47, 32), np.float32)})
+    yield "an unsupported architecture", {"architectures": ["GPTNeoXForCausalLM"]}, lambda t: None
+    yield "heads that cannot share keys", {"num_key_value_heads": 3}, lambda t: None
+
+
+@pytest.mark.parametrize("case", [name for name, _, _ in checkpoints(Path())])
+def test_a_checkpoint_that_does_not_fit_is_told(tmp_path: Path, case: str) -> None:
+    changes, damage = next((c, d) for name, c, d in checkpoints(tmp_path) if name == case)
+    tensors = make_folder(tmp_path / "m")
+    damage(tensors)
+    save_file(tensors, str(tmp_path / "m" / "model.safetensors"))
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ByocError) as caught:
+        language_model(tmp_path / "m")
+    check_told(case, caught.value, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("case", "decode", "prefill"),
+    [
+        ("entry functions with two formats", "k8v8:g8", "k4v4:g8"),
+        ("entry functions with two formats of one size", "k8v8:g8", "k8v8:g4:symmetric"),
+    ],
+)
+def test_entry_functions_that_keep_one_cache_in_two_formats_are_refused(
+    folder: tuple[Path, dict[str, np.ndarray]], case: str, decode: str, prefill: str
+) -> None:
+    modules = [
+        language_model(folder[0], Settings(kv=parse_kv(kv, 2), context=32)).module for kv in (decode, prefill)
+    ]
+    mixed = tvm.IRModule({"decode": modules[0]["decode"], "prefill": modules[1]["prefill"]})
+    with pytest.raises(ByocError) as caught:
+        byoc.partition(mixed, ["csource"])
+    check_told(case, caught.value)
