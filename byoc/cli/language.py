@@ -12,6 +12,7 @@ from byoc.errors import UsageError
 
 if TYPE_CHECKING:
     from byoc.llm.model import LanguageModel
+    from byoc.llm.settings import Settings
 
 LANGUAGE_FLAGS = [
     click.option("--kv", metavar="SPEC", help="Language model: how keys and values are kept.  [default: k16v16]"),
@@ -60,45 +61,56 @@ class LanguageFlags:
         return tuple(text for flag, value in values.items() for text in (flag, str(value)))
 
     def source(self, path: Path) -> Path | LanguageModel:
-        """What to plan: the path of an ONNX model as it is, the folder of a language model read with these flags.
+        """What to plan: a folder read with these flags; an ONNX model as it is, or with caches where any is given.
 
-        Raises :class:`UsageError` where flags are given for another kind of model.
+        Raises :class:`UsageError` for another folder, or flags that the kind of model does not take.
         """
         from byoc.llm.model import is_model_folder
 
         if is_model_folder(path):
             return self._language_model(path)
-        flags = [text for text in self.given() if text.startswith("--")]
         if path.is_dir():
             raise UsageError(
                 f"the folder {path} holds no model",
                 "the folder of a language model has a config.json",
                 "name an ONNX file, or a folder with config.json and safetensors",
             )
-        if flags:
+        return self._onnx_model(path) if self.given() else path
+
+    def _onnx_model(self, path: Path) -> LanguageModel:
+        """An ONNX model whose past becomes caches, since flags for those are given."""
+        from byoc.llm.from_onnx.model import layers_of
+        from byoc.llm.model import language_model
+
+        if self.calibrate is not None:
             raise UsageError(
-                f"{', '.join(flags)} {'is' if len(flags) == 1 else 'are'} for language models, {path} is an ONNX model",
-                "a language model is a folder with config.json and safetensors",
-                f"drop {'it' if len(flags) == 1 else 'them'}, or name the folder of a language model",
+                "--calibrate is for folders with config.json and safetensors",
+                f"{path} is an ONNX model, whose weights and scales are as they are",
+                "drop it",
             )
-        return path
+        return language_model(path, self._settings(layers_of(path) if self.kv and ";" in self.kv else 1))
 
     def _language_model(self, folder: Path) -> LanguageModel:
         from byoc.llm.calibrate import needs_calibration
         from byoc.llm.calibration_text import read_calibration
         from byoc.llm.config import read_config
         from byoc.llm.model import language_model
+
+        config = read_config(folder)
+        settings = self._settings(config.layers)
+        if self.calibrate is not None and needs_calibration(config, settings):
+            settings = replace(settings, calibration=read_calibration(self.calibrate, folder))
+        return language_model(folder, settings)
+
+    def _settings(self, layers: int) -> Settings:
         from byoc.llm.settings import Settings, parse_kv
         from byoc.llm.weights import WeightSpec
 
-        usual, config = Settings(), read_config(folder)
-        settings = Settings(
-            kv=parse_kv(self.kv, config.layers) if self.kv else usual.kv,
+        usual = Settings()
+        return Settings(
+            kv=parse_kv(self.kv, layers) if self.kv else usual.kv,
             weights=WeightSpec.parse(self.weights) if self.weights else usual.weights,
             context=self.context or usual.context,
             chunk=self.chunk or usual.chunk,
             batch=self.batch or usual.batch,
         )
-        if self.calibrate is not None and needs_calibration(config, settings):
-            settings = replace(settings, calibration=read_calibration(self.calibrate, folder))
-        return language_model(folder, settings)

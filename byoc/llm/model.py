@@ -1,4 +1,4 @@
-"""A language model to plan and compile, from a Hugging Face folder."""
+"""A language model to plan and compile, from a Hugging Face folder or an ONNX file with its past as inputs."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class LanguageModel:
 
     Attributes
     ----------
+    config: of a folder; None for an ONNX file.
     facts: for the manifest, what running it takes beside the functions: context, chunk, batch, begin and end tokens.
     tokenizer: the content of ``tokenizer.json``, or empty.
     """
@@ -39,7 +40,7 @@ class LanguageModel:
     name: str
     digest: str
     module: tvm.IRModule
-    config: ModelConfig
+    config: ModelConfig | None
     settings: Settings
     facts: Mapping[str, Any]
     tokenizer: bytes = b""
@@ -50,18 +51,22 @@ def is_model_folder(source: Any) -> bool:
     return isinstance(source, (str, Path)) and (Path(source) / "config.json").is_file()
 
 
-def language_model(folder: str | Path, settings: Settings | None = None, cache: Cache | None = None) -> LanguageModel:
-    """Read a folder with ``config.json``, safetensors and perhaps ``tokenizer.json``.
+def language_model(source: str | Path, settings: Settings | None = None, cache: Cache | None = None) -> LanguageModel:
+    """Read a folder with ``config.json``, safetensors and perhaps ``tokenizer.json``, or an ONNX file.
+
+    An ONNX model has keys and values of the past among its inputs; ``tokenizer.json``, and the beginning and end of
+    texts (``genai_config.json`` or ``config.json``), are looked for beside it.
 
     Layers that AWQ quantised are looked up in `cache`, and kept there; without one they are quantised anew.
 
     Raises
     ------
-    ModelFileError, UnsupportedModelError: the folder does not hold a model that byoc builds.
+    ModelFileError, UnsupportedModelError: the folder or file does not hold a model that byoc builds.
     UsageError: the settings do not fit the model, or need a calibration text.
     """
-    folder = Path(folder)
-    settings = settings or Settings()
+    folder, settings = Path(source), settings or Settings()
+    if not folder.is_dir():
+        return _from_onnx(folder, settings)
     config = read_config(folder, settings.context)
     settings = _checked(config, settings)
     checkpoint = Checkpoint(folder)
@@ -71,8 +76,19 @@ def language_model(folder: str | Path, settings: Settings | None = None, cache: 
     settings = replace(settings, fixed_scales=calibrated(tensors, settings, files, cache))
     facts = _facts(config, settings)
     module = build_module(config, ModelWeights(tensors, settings.weights), settings, facts)
-    tokenizer = (folder / TOKENIZER).read_bytes() if (folder / TOKENIZER).is_file() else b""
-    return LanguageModel(folder.resolve().name, digest, module, config, settings, facts, tokenizer)
+    return LanguageModel(folder.resolve().name, digest, module, config, settings, facts, _tokenizer(folder))
+
+
+def _from_onnx(path: Path, settings: Settings) -> LanguageModel:
+    from byoc.llm.from_onnx.model import module_of  # imports TVM's compiler
+
+    module, digest, settings, facts = module_of(path, settings)
+    return LanguageModel(path.stem, digest, module, None, settings, facts, _tokenizer(path.parent))
+
+
+def _tokenizer(folder: Path) -> bytes:
+    path = folder / TOKENIZER
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _checked(config: ModelConfig, settings: Settings) -> Settings:

@@ -1,0 +1,145 @@
+"""A language model to plan and compile, from an ONNX file with its past as inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tvm import relax
+
+from byoc.errors import UnsupportedModelError, UsageError
+from byoc.importer import import_model
+from byoc.importer.source import read_model
+from byoc.llm.from_onnx.attention import find_attentions
+from byoc.llm.from_onnx.graph import Bindings, shape_of
+from byoc.llm.from_onnx.prove import Prover
+from byoc.llm.from_onnx.rebuild import Found, rebuilt_module
+from byoc.llm.from_onnx.roles import Roles
+from byoc.llm.kv_spec import check_fits
+from byoc.llm.settings import Settings
+from byoc.rewrite.fold_constants import fold_constants
+from byoc.rewrite.structure import inline_structure
+
+_CONTEXT = 2048
+
+
+def module_of(path: Path, settings: Settings) -> tuple[Any, str, Settings, dict[str, Any]]:
+    """(module, digest, settings as they hold, facts of the manifest).
+
+    Raises :class:`UnsupportedModelError` where the model is none with a past, or attends otherwise than a cache does;
+    :class:`UsageError` for settings that do not fit it.
+    """
+    imported = import_model(path)
+    function = _plain(imported.module)["main"]
+    graph, roles = Bindings(function), Roles(list(function.params), imported.inputs)
+    attentions = find_attentions(graph)
+    told = _told(path)
+    settings = _checked(settings, roles, told)
+    prover = Prover(graph, roles, settings.context)
+    windows = [prover.window(a) for a in attentions]
+    dims = {(a.kv_heads, a.head_dim) for a in attentions}
+    if len(dims) != 1:
+        raise UnsupportedModelError(
+            f"its layers differ in heads: {', '.join(f'{h} of {d} channels' for h, d in sorted(dims))}",
+            "caches have one shape",
+        )
+    ((kv_heads, head_dim),) = dims
+    if isinstance(settings.kv, tuple) and len(settings.kv) != len(attentions):
+        raise UsageError(f"{len(settings.kv)} cache specifications are given, the model has {len(attentions)} layers")
+    for i in range(len(attentions)):
+        check_fits(settings.kv_of(i), head_dim)
+    logits = _logits(function, imported.outputs, roles)
+    facts = {
+        "architecture": "ONNX", "vocabulary": int((shape_of(logits) or [0])[-1]), "layers": len(attentions),
+        "kv_heads": kv_heads, "head_dim": head_dim, "begin": told["begin"], "end": told["end"],
+        "context": settings.context, "chunk": settings.chunk, "batch": settings.batch, "kv": settings.kv_text,
+        "weights": "as in the file", "weight_bits": 0, "windows": windows,
+    }  # fmt: skip
+    module = rebuilt_module(Found(graph, roles, attentions, windows, logits), prover, settings, facts)
+    digest = hashlib.sha256(f"{settings!r}{imported.digest}".encode()).hexdigest()
+    return module, digest, settings, facts
+
+
+def layers_of(path: Path) -> int:
+    """How many layers have a past among the inputs, for specifications that name layers."""
+    pasts = [v for v in read_model(path).proto.graph.input if "past" in v.name.lower()]
+    stacked = any(len(v.type.tensor_type.shape.dim) == 5 for v in pasts)  # keys and values in one
+    return max(1, len(pasts) if stacked else len(pasts) // 2)
+
+
+def _plain(module: Any) -> Any:
+    """Without aliases, unused bindings and what constants alone decide."""
+    for step in (
+        relax.transform.Normalize(),
+        relax.transform.CanonicalizeBindings(),
+        inline_structure,
+        fold_constants,
+        inline_structure,
+        relax.transform.DeadCodeElimination(["main"]),
+    ):
+        module = step(module)
+    return module
+
+
+def _checked(settings: Settings, roles: Roles, told: dict[str, Any]) -> Settings:
+    if str(settings.weights) != "f32":
+        raise UsageError(
+            f"weights of an ONNX model are kept as the file has them, not as {settings.weights}",
+            "--weights is for folders with config.json and safetensors",
+            "drop --weights, or export the model with MatMulNBits",
+        )
+    if "per-tensor" in settings.kv_text:
+        raise UsageError(
+            f"{settings.kv_text} needs a calibration text, which is read for folders only",
+            "one scale is fixed when the model is compiled",
+            "use per-token, per-channel or per-block",
+        )
+    context = settings.context or told["context"] or _CONTEXT
+    if isinstance(roles.batch, int) and roles.batch != settings.batch:
+        raise UsageError(
+            f"the batch is {settings.batch}, the model was exported for {roles.batch}", "", f"use --batch {roles.batch}"
+        )
+    for name, value in (("context", context), ("chunk", settings.chunk), ("batch", settings.batch)):
+        if value < 1:
+            raise UsageError(f"{name} is {value}", "it counts tokens or sequences", "give a number from 1 up")
+    return replace(settings, context=context, chunk=min(settings.chunk, context), calibration=())
+
+
+def _logits(function: Any, outputs: Any, roles: Roles) -> Any:
+    """The variable of the logits of all tokens."""
+    returned = function.body.body
+    for binding in (b for block in function.body.blocks for b in block.bindings):
+        if binding.var.same_as(returned) and isinstance(binding.value, relax.Tuple):
+            returned = binding.value
+    results = list(returned.fields) if isinstance(returned, relax.Tuple) else [returned]
+    for var, spec in zip(results, outputs, strict=True):
+        shape = shape_of(var)
+        if spec.name == "logits" or (shape and len(shape) == 3):
+            if shape and len(shape) == 3 and not isinstance(shape[1], int) and isinstance(shape[2], int):
+                return var
+            raise UnsupportedModelError(
+                f"the output {spec} is not logits of every token",
+                "a session takes those it needs, of chunks of any length",
+                "export the model with the logits of all tokens",
+            )
+    raise UnsupportedModelError("the model has no output of logits", "they are float[batch, tokens, vocabulary]")
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """Begin, end and longest text, from ``genai_config.json`` or ``config.json`` beside the model."""
+    told: dict[str, Any] = {"begin": -1, "end": [], "context": 0}
+    for name in ("genai_config.json", "config.json"):
+        try:
+            values = json.loads((path.parent / name).read_text("utf-8"))
+            values = values.get("model", values)
+            end = values.get("eos_token_id")
+            told["begin"] = -1 if values.get("bos_token_id") is None else int(values["bos_token_id"])
+            told["end"] = [] if end is None else [int(i) for i in (end if isinstance(end, list) else [end])]
+            told["context"] = int(values.get("context_length") or values.get("max_position_embeddings") or 0)
+            return told
+        except (OSError, ValueError, TypeError, AttributeError):
+            continue
+    return told
