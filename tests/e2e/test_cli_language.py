@@ -7,12 +7,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import load_file
 
 import byoc.llm
 from benchmarks.stories import StoryTokenizer, convert
 from byoc.cli import main
+from tests.imported import make_model, node
 from tests.language_models import byte_tokenizer, make_folder, reference_logits
 
 
@@ -188,16 +190,35 @@ def test_a_calibration_text_chooses_the_same_weights_and_scales_again(
     assert len(sequence(capsys, paths[0], "-p", "abc", "--max-tokens", 5)["ids"]) == 5
 
 
-def test_flags_of_language_models_are_refused_for_other_models(
+def test_flags_of_language_models_are_refused_for_models_without_a_past(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code, _, err = answer(capsys, "explain", tmp_path / "m.onnx", "-t", "csource", "--kv", "k4v4", "--chunk", 8)
-    assert code == 2
+    path = tmp_path / "m.onnx"
+    onnx.save(make_model([node("Relu", "x")], {"x": ("float32", [2, "n"])}), path)
+    code, _, err = answer(capsys, "explain", path, "-t", "csource", "--kv", "k4v4", "--chunk", 8)
+    assert code == 3
     assert err == (
-        f"[BYOC-100] --kv, --chunk are for language models, {tmp_path / 'm.onnx'} is an ONNX model\n"
-        "  why: a language model is a folder with config.json and safetensors\n"
-        "  do:  drop them, or name the folder of a language model\n"
+        '[BYOC-203] the input "x" is none that a session of a language model gives\n'
+        "  why: it gives token ids, positions, a mask, and keys and values of the past\n"
+        "  do:  compile the model without --kv and --context\n"
     )
+    code, _, err = answer(capsys, "explain", path, "-t", "csource", "--calibrate", tmp_path / "text.txt")
+    assert code == 2 and err.startswith("[BYOC-100] --calibrate is for folders with config.json and safetensors\n")
+
+
+def test_an_onnx_model_with_a_past_generates_the_tokens_of_its_folder(
+    capsys: pytest.CaptureFixture[str], shared_models: Path, tmp_path: Path
+) -> None:
+    stories = shared_models / "stories260K"
+    folder = convert(stories / "stories260K.bin", tmp_path / "folder")
+    prompt = ",".join(map(str, StoryTokenizer(stories / "tok512.bin").encode("Once upon a time")))
+    found = []
+    for source in (stories / "stories260K_kvcache.onnx", folder):
+        flags = ["--kv", "k8v8:g8", "--context", "64", "--chunk", "16", "-o", tmp_path / "m.byoc"]
+        code, _, err = answer(capsys, "compile", source, "-t", "csource", *flags)
+        assert code == 0, err
+        found.append(sequence(capsys, tmp_path / "m.byoc", "--ids", prompt, "--max-tokens", 24)["ids"])
+    assert found[0] == found[1][: len(found[0])] and len(found[0]) == 24
 
 
 def test_a_folder_without_a_model_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_trained_model_has_the_logits_and_tokens_of_transformers(
     elif name == "needle-llama":
         tokens = np.load(folder / "eval.npz")["ids_512"][0, :400].astype(np.int64)
     else:
-        tokens = np.array(StoryTokenizer(folder / "tok512.bin").encode("Once upon a time, there was a girl named Lily."))
+        tokens = np.array(StoryTokenizer(folder / "tok512.bin").encode("Once upon a time, there was a girl."))
         folder = convert(folder / "stories260K.bin", tmp_path / name)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     session = compiled(folder, 512, chunk=128)

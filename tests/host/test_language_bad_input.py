@@ -107,9 +107,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_settings_that_do_not_fit_the_model_are_told(
-    folder: tuple[Path, dict[str, np.ndarray]], case: str
-) -> None:
+def test_settings_that_do_not_fit_the_model_are_told(folder: tuple[Path, dict[str, np.ndarray]], case: str) -> None:
     with pytest.raises(ByocError) as caught:
         language_model(
             folder[0],
@@ -153,9 +151,7 @@ def test_a_checkpoint_that_does_not_fit_is_told(tmp_path: Path, case: str) -> No
 def test_entry_functions_that_keep_one_cache_in_two_formats_are_refused(
     folder: tuple[Path, dict[str, np.ndarray]], case: str, decode: str, prefill: str
 ) -> None:
-    modules = [
-        language_model(folder[0], Settings(kv=parse_kv(kv, 2), context=32)).module for kv in (decode, prefill)
-    ]
+    modules = [language_model(folder[0], Settings(kv=parse_kv(kv, 2), context=32)).module for kv in (decode, prefill)]
     mixed = tvm.IRModule({"decode": modules[0]["decode"], "prefill": modules[1]["prefill"]})
     with pytest.raises(ByocError) as caught:
         byoc.partition(mixed, ["csource"])

@@ -24,7 +24,7 @@ class Roles:
     ids: the parameter of token ids, int[batch, tokens].
     pasts: the parameters of keys and values.
     batch, tokens: extents of `ids`: symbols, or a number for a batch that is fixed.
-    sizing: a parameter whose shape says how long the past is.
+    sizing: parameters whose shapes say how many tokens are new and how long the past is.
 
     Raises :class:`UnsupportedModelError` for an input of another kind.
     """
@@ -60,7 +60,7 @@ class Roles:
                 "a session reads chunks of any length",
                 "export the model with a symbolic length",
             )
-        self.sizing = self.pasts[:1]
+        self.sizing = [self.pasts[0], self.ids]
         self._past = (shape_of(self.pasts[0]) or [0, 0])[-2]
 
     def name_of(self, param: Any) -> str:
