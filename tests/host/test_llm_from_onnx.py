@@ -16,7 +16,7 @@ import byoc
 from byoc.errors import ByocError, UnsupportedModelError, UsageError
 from byoc.llm import LanguageSession, Settings, WeightSpec, language_model, parse_kv
 
-HEADS, KV, DIM, HIDDEN, VOCABULARY, CONTEXT = 4, 2, 8, 32, 40, 24
+HEADS, KV, DIM, HIDDEN, VOCABULARY, CONTEXT = 4, 2, 16, 32, 40, 24
 TOKENS = np.random.default_rng(5).integers(0, VOCABULARY, CONTEXT)
 
 
@@ -191,7 +191,7 @@ def test_sequences_of_a_batch_differ_in_length(tmp_path: Path) -> None:
 
 def test_quantised_caches_are_near_and_as_small_as_their_format_says(tmp_path: Path) -> None:
     model = Builder(spelled_out()).model()
-    session, wanted = compiled(saved(model, tmp_path), "k8v8:g8:hadamard"), reference(model, TOKENS[None])[0]
+    session, wanted = compiled(saved(model, tmp_path), "k8v8:g16:hadamard"), reference(model, TOKENS[None])[0]
     assert session.cache.nbytes == KV * 2 * (CONTEXT * DIM + 64 + 64)  # 24 scales and 24 minima, filled up to 64
     found = session.score(TOKENS)[0]
     assert 0 < np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
@@ -230,7 +230,7 @@ def test_settings_that_an_onnx_model_does_not_take_are_told(tmp_path: Path) -> N
     asked: list[tuple[dict[str, Any], type[ByocError], str]] = [
         ({"weights": WeightSpec.parse("rtn4:g32")}, UsageError, "are kept as the file has them, not as rtn4:g32"),
         ({"kv": parse_kv("k8v8:per-tensor", 1)}, UsageError, "needs a calibration text"),
-        ({"kv": parse_kv("k4v4:g32", 1)}, UsageError, "keys cannot be kept in groups of 32: a head has 8 channels"),
+        ({"kv": parse_kv("k4v4:g32", 1)}, UsageError, "keys cannot be kept in groups of 32: a head has 16 channels"),
     ]
     for settings, kind, said in asked:
         with pytest.raises(kind, match=said):
