@@ -89,5 +89,5 @@ def replaced(value: Any, mapped: Mapping[Any, Any]) -> Any:
 
 def sized(var: Any, sizes: Mapping[Any, int]) -> tuple[int, ...]:
     """The shape of a value when its symbols have these sizes."""
-    found = [d if isinstance(d, int) else dim_of(substitute(d, sizes)) for d in shape_of(var) or ()]
-    return tuple(int(d) for d in found)  # type: ignore[call-overload]
+    found: list[Any] = [d if isinstance(d, int) else dim_of(substitute(d, sizes)) for d in shape_of(var) or ()]
+    return tuple(int(d) for d in found)

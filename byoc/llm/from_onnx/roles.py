@@ -53,7 +53,8 @@ class Roles:
                 "export the model with its past as inputs (use_cache), or compile it without --kv and --context",
             )
         self.ids = ids[0]
-        self.batch, self.tokens = shape_of(self.ids) or (1, 1)
+        extents: list[Any] = shape_of(self.ids) or [1, 1]
+        self.batch, self.tokens = extents
         if isinstance(self.tokens, int):
             raise UnsupportedModelError(
                 f'the input "{self._names[self.ids]}" has {self.tokens} tokens, always',
