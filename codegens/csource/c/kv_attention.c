@@ -152,22 +152,6 @@ static BYOC_UNUSED void kv_attention_range_$id(int64_t begin, int64_t end, void 
   for (int64_t task = begin; task < end; ++task) kv_attention_task_$id((const KvAttention_$id *)ctx, task, &block);
 }
 
-/* The splits of each row become one result. */
-static BYOC_UNUSED void kv_merge_$id(const KvAttention_$id *r, int64_t places) {
-  for (int64_t place = 0; place < places; ++place) {
-    const float *partial = r->partial + place * r->splits * (KV_WIDTH_$id + 2);
-    float most = -INFINITY, sum = 0, mixed[KV_WIDTH_$id];
-    memset(mixed, 0, sizeof mixed);
-    for (int64_t s = 0; s < r->splits; ++s) most = fmaxf(most, partial[s * (KV_WIDTH_$id + 2)]);
-    for (int64_t s = 0; s < r->splits; ++s) {
-      const float *p = partial + s * (KV_WIDTH_$id + 2), factor = p[0] > -INFINITY ? csource_expf(p[0] - most) : 0.0f;
-      sum += factor * p[1];
-      for (int64_t d = 0; d < KV_HEAD_$id; ++d) mixed[d] += factor * p[2 + d];
-    }
-    for (int64_t d = 0; d < KV_HEAD_$id; ++d) r->out[place * KV_HEAD_$id + d] = mixed[d] / sum;
-  }
-}
-
 static BYOC_UNUSED void kv_attention_$id(const float *query, const uint8_t *keys, const uint8_t *values,
                                          const int64_t *lengths, const int64_t *counts, float *out, float *partial,
                                          int64_t batch, int64_t queries, int64_t heads, int64_t kv_heads,
@@ -177,5 +161,5 @@ static BYOC_UNUSED void kv_attention_$id(const float *query, const uint8_t *keys
   KvAttention_$id r = {query,  keys, values, lengths, counts, out,  partial, queries,
                        heads, kv_heads, shared, blocks, rows, splits, window, scale};
   byoc_parallel_for(batch * kv_heads * blocks * splits, 1, kv_attention_range_$id, &r);
-  if (splits > 1) kv_merge_$id(&r, batch * queries * heads);
+  if (splits > 1) kv_merge(partial, batch * queries * heads, splits, KV_WIDTH_$id, KV_HEAD_$id, out);
 }

@@ -49,6 +49,26 @@ static inline BYOC_UNUSED void kv_scales_$id(const uint8_t *region, int64_t slot
 #endif
 }
 
+/* words[w]: word w of the piece that begins at byte c of their rows, for the tokens in sixteen slots; slots from `tokens`
+ * on repeat the last. */
+static inline BYOC_UNUSED void kv_words_$id(const uint8_t *region, int64_t slot, int64_t tokens, int64_t c,
+                                            kv_ints words[KV_LANES]) {
+  enum { BYTES = $piece };
+  const uint8_t *row = region + $data_offset + slot * KV_ROW_$id + c;
+  if (tokens == KV_LANES && KV_ROW_$id == 32) {
+    kv_transpose_pairs(row, words);
+    return;
+  }
+  if (tokens == KV_LANES && row + (KV_LANES - 1) * KV_ROW_$id + 64 <= region + INT64_C($nbytes)) {
+    /* More than a row may be loaded: what is behind it is not used. */
+    for (int l = 0; l < KV_LANES; ++l) memcpy(&words[l], row + l * KV_ROW_$id, 64);
+  } else {
+    memset(words, 0, KV_LANES * sizeof words[0]);
+    for (int l = 0; l < KV_LANES; ++l) memcpy(&words[l], row + byoc_min(l, tokens - 1) * KV_ROW_$id, BYTES);
+  }
+  kv_transpose(words);
+}
+
 /* out[DIM][stride]: `tokens` (up to sixteen) tokens from `slot` on, side by side; what stands behind them is unspecified
  * but finite. */
 static inline BYOC_UNUSED void kv_read_columns_$id(const uint8_t *region, int64_t slot, int64_t tokens, float *out,
@@ -58,15 +78,7 @@ static inline BYOC_UNUSED void kv_read_columns_$id(const uint8_t *region, int64_
   for (int64_t c = 0; c < KV_ROW_$id; c += BYTES) {
     const int64_t first = c * 8 / KV_BITS_$id;
     kv_ints words[KV_LANES];
-    const uint8_t *row = region + $data_offset + slot * KV_ROW_$id + c;
-    if (tokens == KV_LANES && row + (KV_LANES - 1) * KV_ROW_$id + 64 <= region + INT64_C($nbytes)) {
-      /* More than a row may be loaded: what is behind it is not used. */
-      for (int l = 0; l < KV_LANES; ++l) memcpy(&words[l], row + l * KV_ROW_$id, 64);
-    } else {
-      memset(words, 0, sizeof words);
-      for (int l = 0; l < KV_LANES; ++l) memcpy(&words[l], row + byoc_min(l, tokens - 1) * KV_ROW_$id, BYTES);
-    }
-    kv_transpose(words);
+    kv_words_$id(region, slot, tokens, c, words);
     _Pragma("GCC unroll 16") for (int w = 0; w < (BYTES + 3) / 4; ++w) {
       float *column = out + (first + w * PER_WORD) * stride;
       if (first + w * PER_WORD >= KV_DIM_$id) break;

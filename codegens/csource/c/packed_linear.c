@@ -31,17 +31,30 @@ static BYOC_UNUSED void linear_quantise_$id(int64_t begin, int64_t end, void *ct
     float *sums = p->sums + row * (p->inputs / LINEAR_GROUP_$id);
     for (int64_t g = 0; g < p->inputs / LINEAR_GROUP_$id; ++g) sums[g] = 0;
     for (int64_t k = 0; k < p->inputs; k += LINEAR_BLOCK_$id) {
-      float most = 0;
+#if $block % 16 == 0
+      kv_floats largest = {0};
+      kv_ints total = {0};
+      for (int64_t i = 0; i < LINEAR_BLOCK_$id; i += KV_LANES)
+        largest = kv_max(largest, (kv_floats)(*(const kv_ints *)(in + k + i) & 0x7fffffff));
+      const float most = kv_largest(largest), inverse = most > 0 ? 127.0f / most : 0.0f;
+      for (int64_t i = 0; i < LINEAR_BLOCK_$id; i += KV_LANES) {
+        const kv_ints q = kv_round(*(const kv_floats *)(in + k + i) * inverse);
+        *(kv_bytes *)(quanta + k + i) = __builtin_convertvector(q, kv_bytes);
+        total += q;
+      }
+      const float sum = kv_total(__builtin_convertvector(total, kv_floats));
+#else
+      float most = 0, sum = 0;
       for (int64_t i = 0; i < LINEAR_BLOCK_$id; ++i) most = fabsf(in[k + i]) > most ? fabsf(in[k + i]) : most;
       const float inverse = most > 0 ? 127.0f / most : 0.0f;
-      int32_t sum = 0;
       for (int64_t i = 0; i < LINEAR_BLOCK_$id; ++i) {
-        const int32_t q = (int32_t)rintf(in[k + i] * inverse);
+        const float q = rintf(in[k + i] * inverse);
         quanta[k + i] = (int8_t)q;
         sum += q;
       }
+#endif
       scales[k / LINEAR_BLOCK_$id] = most / 127.0f;
-      sums[k / LINEAR_GROUP_$id] += (float)sum * (most / 127.0f);
+      sums[k / LINEAR_GROUP_$id] += sum * (most / 127.0f);
     }
   }
 }

@@ -1,0 +1,232 @@
+/* Attention of one token in each sequence over two caches of integers, tile by tile with a running softmax, the tokens
+ * split over threads (flash-decoding).
+ *
+ * Sums of products stay integers: queries, and weights times the values' scales, are rounded to fifteen bits, kept as
+ * 128 * high + low, so that products with the caches' integers are dot products of bytes. */
+enum {
+  KVD_ROWS_$id = $rows, /* query heads that share a key head */
+  KVD_DIM_$id = $dim,
+  KVD_KEY_QUADS_$id = $dim / 4,
+  KVD_KEY_QUADS_IN_GROUP_$id = KV_CHANNELS_$k / 4,
+  KVD_VECTORS_$id = $dim / KV_LANES,
+  KVD_PER_BYTE_$id = 8 / KV_BITS_$v
+};
+
+typedef struct {
+  const float *query;
+  const uint8_t *keys, *values;
+  const int64_t *lengths, *counts;
+  float *out, *partial; /* partial: what each split of each row found: maximum, sum, DIM sums of values */
+  int64_t kv_heads, splits, window;
+  float scale;
+} KvDecode_$id;
+
+typedef struct {
+  uint8_t keys[KVD_DIM_$id * KV_TILE];   /* [channel / 4][token][4] */
+  uint8_t values[KVD_DIM_$id * KV_TILE]; /* [token / 4][vector][channel of the vector][4] */
+  float key_scale[KV_GROUPS_$k][KV_TILE], key_low[KV_GROUPS_$k][KV_TILE];
+  float value_scale[KV_GROUPS_$v][KV_TILE], value_low[KV_GROUPS_$v][KV_TILE];
+  float weights[KV_TILE], mixed[KVD_ROWS_$id][KVD_DIM_$id], base[KVD_ROWS_$id][KV_GROUPS_$v];
+  float most[KVD_ROWS_$id], sum[KVD_ROWS_$id];
+  float step[KVD_ROWS_$id][KV_GROUPS_$k], whole[KVD_ROWS_$id][KV_GROUPS_$k]; /* of the query's groups: scale, sum */
+  int8_t query_high[KVD_ROWS_$id][KVD_DIM_$id], query_low[KVD_ROWS_$id][KVD_DIM_$id];
+  int8_t high[KV_TILE], low[KV_TILE];
+} KvDecodeTile_$id;
+
+/* The channel whose integer is byte b of quad q in a transposed row of keys. */
+static inline int64_t kvd_key_channel_$id(int64_t q, int64_t b) {
+  enum { PER_BYTE = 8 / KV_BITS_$k };
+  return q / PER_BYTE * 4 * PER_BYTE + b * PER_BYTE + q % PER_BYTE;
+}
+/* The channel of lane l in vector v of a row of values. */
+static inline int64_t kvd_value_channel_$id(int64_t v, int64_t l) {
+  enum { PER_BYTE = KVD_PER_BYTE_$id };
+  return (v / PER_BYTE * KV_LANES + l) * PER_BYTE + v % PER_BYTE;
+}
+
+/* A head's query as fifteen bits for each group of channels. */
+static void kvd_query_$id(const float *in, float scale, KvDecodeTile_$id *tile, int64_t row) {
+  for (int64_t g = 0; g < KV_GROUPS_$k; ++g) {
+    float most = 0, whole = 0;
+    for (int64_t c = g * KV_CHANNELS_$k; c < (g + 1) * KV_CHANNELS_$k; ++c) {
+      most = fabsf(in[c]) > most ? fabsf(in[c]) : most;
+      whole += in[c];
+    }
+    const float inverse = most > 0 ? 16256.0f / most : 0.0f;
+    tile->step[row][g] = most / 16256.0f * scale;
+    tile->whole[row][g] = whole * scale;
+    for (int64_t i = g * KVD_KEY_QUADS_IN_GROUP_$id * 4; i < (g + 1) * KVD_KEY_QUADS_IN_GROUP_$id * 4; ++i) {
+      const int32_t q = (int32_t)rintf(in[kvd_key_channel_$id(i / 4, i % 4)] * inverse);
+      tile->query_high[row][i] = (int8_t)(q >> 7);
+      tile->query_low[row][i] = (int8_t)(q & 127);
+    }
+  }
+}
+
+/* Integers, scales and minima of sixteen tokens; those from `tokens` on are made of other tokens or zeros. */
+static void kvd_load_$id(const uint8_t *keys, const uint8_t *values, int64_t key_slot, int64_t value_slot, int64_t at,
+                         int64_t tokens, KvDecodeTile_$id *tile) {
+  enum { PIECE = $k_piece, PER_BYTE = 8 / KV_BITS_$k, WORDS = (PIECE + 3) / 4 };
+  for (int64_t c = 0; c < KV_ROW_$k; c += PIECE) {
+    kv_ints words[KV_LANES];
+    kv_words_$k(keys, key_slot, tokens, c, words);
+    kv_ints *out = (kv_ints *)(tile->keys + (c * PER_BYTE * KV_TILE + at * 4));
+    _Pragma("GCC unroll 16") for (int w = 0; w < WORDS; ++w)
+      _Pragma("GCC unroll 4") for (int k = 0; k < PER_BYTE; ++k)
+        out[(w * PER_BYTE + k) * (KV_TILE / KV_LANES)] = words[w] >> KV_BITS_$k * k & $k_mask;
+  }
+  for (int64_t g = 0; g < KV_GROUPS_$k; ++g)
+    kv_scales_$k(keys, key_slot, tokens, g, (kv_floats *)(tile->key_scale[g] + at), (kv_floats *)(tile->key_low[g] + at));
+  kv_ints *out = (kv_ints *)(tile->values + at * KVD_DIM_$id);
+  for (int64_t t = 0; t < KV_LANES; t += 4) {
+    const uint8_t *rows[4];
+    for (int64_t i = 0; i < 4; ++i)
+      rows[i] = values + $v_data_offset + (value_slot + byoc_min(t + i, tokens - 1)) * KV_ROW_$v;
+    for (int64_t c = 0; c < KV_ROW_$v; c += 16) {
+      const kv_ints bytes = kv_interleave(rows[0] + c, rows[1] + c, rows[2] + c, rows[3] + c);
+      _Pragma("GCC unroll 4") for (int k = 0; k < KVD_PER_BYTE_$id; ++k) *out++ = bytes >> KV_BITS_$v * k & $v_mask;
+    }
+  }
+  for (int64_t g = 0; g < KV_GROUPS_$v; ++g)
+    kv_scales_$v(values, value_slot, tokens, g, (kv_floats *)(tile->value_scale[g] + at),
+                 (kv_floats *)(tile->value_low[g] + at));
+}
+
+/* weights[TILE] = a row's query times the keys of a tile. */
+static void kvd_scores_$id(KvDecodeTile_$id *tile, int64_t row) {
+  enum { VECTORS = KV_TILE / KV_LANES, QUADS = KVD_KEY_QUADS_IN_GROUP_$id };
+  kv_floats score[VECTORS];
+  memset(score, 0, sizeof score);
+  const int8_t *high = tile->query_high[row], *low = tile->query_low[row];
+  const kv_ints *keys = (const kv_ints *)tile->keys;
+  for (int64_t g = 0; g < KV_GROUPS_$k; ++g) {
+    kv_ints upper[VECTORS], lower[VECTORS];
+    memset(upper, 0, sizeof upper);
+    memset(lower, 0, sizeof lower);
+    for (int64_t q = 0; q < QUADS; ++q, keys += VECTORS, high += 4, low += 4)
+      _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; ++v) {
+        upper[v] = linear_dot(upper[v], keys[v], high);
+        lower[v] = linear_dot(lower[v], keys[v], low);
+      }
+    const float step = tile->step[row][g], whole = tile->whole[row][g];
+    _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; ++v) {
+      const kv_floats sum = __builtin_convertvector((upper[v] << 7) + lower[v], kv_floats);
+      score[v] += sum * step * ((const kv_floats *)tile->key_scale[g])[v] + ((const kv_floats *)tile->key_low[g])[v] * whole;
+    }
+  }
+  memcpy(tile->weights, score, sizeof score);
+}
+
+/* Scores of the tokens [begin, end) become weights of a running softmax, others 0; returns the factor for what was
+ * there before. */
+static float kvd_softmax_$id(KvDecodeTile_$id *tile, int64_t row, int64_t begin, int64_t end) {
+  float *w = tile->weights;
+  if (begin > 0 || end < KV_TILE)
+    for (int64_t t = 0; t < KV_TILE; ++t) w[t] = t >= begin && t < end ? w[t] : -INFINITY;
+  kv_floats largest = {0}, sum = {0};
+  largest += tile->most[row];
+  for (int64_t t = 0; t < KV_TILE; t += KV_LANES) largest = kv_max(*(const kv_floats *)(w + t), largest);
+  const float most = kv_largest(largest);
+  const float shift = most > -INFINITY ? most : 0.0f, factor = csource_expf(tile->most[row] - shift);
+  for (int64_t t = 0; t < KV_TILE; ++t) w[t] = csource_expf(w[t] - shift);
+  for (int64_t t = 0; t < KV_TILE; t += KV_LANES) sum += *(const kv_floats *)(w + t);
+  tile->sum[row] = tile->sum[row] * factor + kv_total(sum);
+  tile->most[row] = most;
+  return factor;
+}
+
+/* mixed = factor * mixed + weights times the values of group g; `base` likewise, which all channels of the group share. */
+static void kvd_mix_$id(KvDecodeTile_$id *tile, int64_t row, int64_t g, float factor) {
+  enum { VECTORS = KVD_VECTORS_$id / KV_GROUPS_$v, TOGETHER = VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1 };
+  const kv_floats *weights = (const kv_floats *)tile->weights;
+  const kv_floats *scale = (const kv_floats *)tile->value_scale[g], *least = (const kv_floats *)tile->value_low[g];
+  kv_floats scaled[KV_TILE / KV_LANES], most = {0}, low = {0};
+  _Pragma("GCC unroll 4") for (int v = 0; v < KV_TILE / KV_LANES; ++v) {
+    scaled[v] = weights[v] * scale[v];
+    most = kv_max(scaled[v], most);
+    low += weights[v] * least[v];
+  }
+  const float largest = kv_largest(most);
+  tile->base[row][g] = tile->base[row][g] * factor + kv_total(low);
+  const float inverse = largest > 0 ? 16256.0f / largest : 0.0f, step = largest / 16256.0f;
+  _Pragma("GCC unroll 4") for (int v = 0; v < KV_TILE / KV_LANES; ++v) {
+    const kv_ints q = kv_round(scaled[v] * inverse);
+    ((kv_bytes *)tile->high)[v] = __builtin_convertvector(q >> 7, kv_bytes);
+    ((kv_bytes *)tile->low)[v] = __builtin_convertvector(q & 127, kv_bytes);
+  }
+  for (int64_t first = g * VECTORS; first < (g + 1) * VECTORS; first += TOGETHER) {
+    kv_ints upper[TOGETHER], lower[TOGETHER];
+    memset(upper, 0, sizeof upper);
+    memset(lower, 0, sizeof lower);
+    const kv_ints *values = (const kv_ints *)tile->values + first;
+    for (int64_t t = 0; t < KV_TILE; t += 4, values += KVD_VECTORS_$id)
+      _Pragma("GCC unroll 4") for (int v = 0; v < TOGETHER; ++v) {
+        upper[v] = linear_dot(upper[v], values[v], tile->high + t);
+        lower[v] = linear_dot(lower[v], values[v], tile->low + t);
+      }
+    kv_floats *mixed = (kv_floats *)(tile->mixed[row] + first * KV_LANES);
+    _Pragma("GCC unroll 4") for (int v = 0; v < TOGETHER; ++v)
+      mixed[v] = mixed[v] * factor + __builtin_convertvector((upper[v] << 7) + lower[v], kv_floats) * step;
+  }
+}
+
+/* One task is a split of the tokens, for one key head of one sequence. */
+static void kvd_task_$id(const KvDecode_$id *r, int64_t task, KvDecodeTile_$id *tile) {
+  const int64_t split = task % r->splits, h = task / r->splits % r->kv_heads, b = task / r->splits / r->kv_heads;
+  const int64_t length = r->lengths[b], total = length + r->counts[b];
+  const uint8_t *keys = r->keys + (b * r->kv_heads + h) * INT64_C($key_bytes);
+  const uint8_t *values = r->values + (b * r->kv_heads + h) * INT64_C($value_bytes);
+  const int64_t place = (b * r->kv_heads + h) * KVD_ROWS_$id;
+  for (int64_t i = 0; i < KVD_ROWS_$id; ++i) {
+    kvd_query_$id(r->query + (place + i) * KVD_DIM_$id, r->scale, tile, i);
+    tile->most[i] = -INFINITY, tile->sum[i] = 0;
+  }
+  memset(tile->mixed, 0, sizeof tile->mixed);
+  memset(tile->base, 0, sizeof tile->base);
+  int64_t oldest = byoc_max(0, total - KV_CAPACITY_$k);
+  if (r->window) oldest = byoc_max(oldest, length + 1 - r->window);
+  oldest = oldest / KV_LANES * KV_LANES;
+  const int64_t tiles = (total - oldest + KV_TILE - 1) / KV_TILE;
+  const int64_t from = oldest + tiles * split / r->splits * KV_TILE;
+  const int64_t to = byoc_min(total, oldest + tiles * (split + 1) / r->splits * KV_TILE);
+  for (int64_t t = from, tokens; t < to; t += tokens) {
+    const int64_t key_slot = t % KV_CAPACITY_$k, value_slot = t % KV_CAPACITY_$v;
+    tokens = byoc_min(byoc_min(KV_TILE, to - t), byoc_min(KV_CAPACITY_$k - key_slot, KV_CAPACITY_$v - value_slot));
+    kv_fetch_$k(keys, key_slot + 2 * KV_TILE, KV_TILE);
+    kv_fetch_$v(values, value_slot + 2 * KV_TILE, KV_TILE);
+    for (int64_t i = 0; i < tokens; i += KV_LANES)
+      kvd_load_$id(keys, values, key_slot + i, value_slot + i, i, byoc_min(KV_LANES, tokens - i), tile);
+    const int64_t begin = r->window ? byoc_max(0, length + 1 - r->window - t) : 0;
+    for (int64_t row = 0; row < KVD_ROWS_$id; ++row) {
+      kvd_scores_$id(tile, row);
+      const float factor = kvd_softmax_$id(tile, row, begin, tokens);
+      for (int64_t g = 0; g < KV_GROUPS_$v; ++g) kvd_mix_$id(tile, row, g, factor);
+    }
+  }
+  for (int64_t i = 0; i < KVD_ROWS_$id; ++i) {
+    float *found = r->partial + ((place + i) * r->splits + split) * (KVD_DIM_$id + 2);
+    found[0] = tile->most[i], found[1] = tile->sum[i];
+    for (int64_t j = 0; j < KVD_DIM_$id; ++j) {
+      const int64_t channel = kvd_value_channel_$id(j / KV_LANES, j % KV_LANES);
+      found[2 + channel] = tile->mixed[i][j] + tile->base[i][channel / KV_CHANNELS_$v];
+    }
+  }
+}
+
+static BYOC_UNUSED void kvd_range_$id(int64_t begin, int64_t end, void *ctx) {
+  KvDecodeTile_$id tile __attribute__((aligned(64)));
+  memset(&tile, 0, sizeof tile); /* what a short tile leaves alone is to be finite */
+  for (int64_t task = begin; task < end; ++task) kvd_task_$id((const KvDecode_$id *)ctx, task, &tile);
+}
+
+static BYOC_UNUSED void kv_decode_$id(const float *query, const uint8_t *keys, const uint8_t *values,
+                                      const int64_t *lengths, const int64_t *counts, float *out, float *partial,
+                                      int64_t batch, int64_t kv_heads, int64_t most_splits, int64_t window,
+                                      float scale) {
+  int64_t longest = 1;
+  for (int64_t b = 0; b < batch; ++b) longest = byoc_max(longest, lengths[b] + counts[b]);
+  const int64_t splits = byoc_min(most_splits, (longest + $split_tokens - 1) / $split_tokens);
+  KvDecode_$id r = {query, keys, values, lengths, counts, out, partial, kv_heads, splits, window, scale};
+  byoc_parallel_for(batch * kv_heads * splits, 1, kvd_range_$id, &r);
+  kv_merge(partial, batch * kv_heads * KVD_ROWS_$id, splits, KVD_DIM_$id, KVD_DIM_$id, out);
+}
