@@ -39,7 +39,7 @@ def test_long_contexts_in_heads_of_usual_size(spec, dim):
         length += tokens
 
 
-@pytest.mark.parametrize("spec", ["k4v4:g32", "k8v8:g32:per-channel", "k32v32"])
+@pytest.mark.parametrize("spec", ["k4v4:g16", "k8v8:g32:per-channel", "k32v32"])
 def test_a_decode_step_splits_a_long_context_over_threads(spec):
     prefill = AttentionModel(spec, CSOURCE, batch=2, heads=4, kv_heads=2, dim=32, capacity=2048)
     decode = AttentionModel(spec, CSOURCE, batch=2, heads=4, kv_heads=2, dim=32, capacity=2048, tokens=1)

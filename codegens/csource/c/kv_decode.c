@@ -26,11 +26,13 @@ typedef struct {
   uint8_t values[KVD_DIM_$id * KV_TILE]; /* [token / 4][vector][channel of the vector][4] */
   float key_scale[KV_GROUPS_$k][KV_TILE], key_low[KV_GROUPS_$k][KV_TILE];
   float value_scale[KV_GROUPS_$v][KV_TILE], value_low[KV_GROUPS_$v][KV_TILE];
-  float weights[KV_TILE], mixed[KVD_ROWS_$id][KVD_DIM_$id], base[KVD_ROWS_$id][KV_GROUPS_$v];
-  float most[KVD_ROWS_$id], sum[KVD_ROWS_$id];
+  float largest_scale[KV_GROUPS_$v];
+  float weights[KV_TILE], mixed[KVD_ROWS_$id][KVD_DIM_$id];
+  kv_floats base[KVD_ROWS_$id][KV_GROUPS_$v], sum[KVD_ROWS_$id]; /* lanes are added up at the end */
+  float most[KVD_ROWS_$id];
   float step[KVD_ROWS_$id][KV_GROUPS_$k], whole[KVD_ROWS_$id][KV_GROUPS_$k]; /* of the query's groups: scale, sum */
   int8_t query_high[KVD_ROWS_$id][KVD_DIM_$id], query_low[KVD_ROWS_$id][KVD_DIM_$id];
-  int8_t high[KV_TILE], low[KV_TILE];
+  int8_t high[KV_GROUPS_$v][KV_TILE], low[KV_GROUPS_$v][KV_TILE];
 } KvDecodeTile_$id;
 
 /* The channel whose integer is byte b of quad q in a transposed row of keys. */
@@ -76,12 +78,14 @@ static void kvd_load_$id(const uint8_t *keys, const uint8_t *values, int64_t key
         out[(w * PER_BYTE + k) * (KV_TILE / KV_LANES)] = words[w] >> KV_BITS_$k * k & $k_mask;
   }
   for (int64_t g = 0; g < KV_GROUPS_$k; ++g)
-    kv_scales_$k(keys, key_slot, tokens, g, (kv_floats *)(tile->key_scale[g] + at), (kv_floats *)(tile->key_low[g] + at));
+    kv_scales_$k(keys, key_slot, tokens, g, (kv_floats *)(tile->key_scale[g] + at),
+                 (kv_floats *)(tile->key_low[g] + at));
   kv_ints *out = (kv_ints *)(tile->values + at * KVD_DIM_$id);
+  const int64_t last = tokens == KV_LANES ? KV_LANES : tokens - 1;
   for (int64_t t = 0; t < KV_LANES; t += 4) {
     const uint8_t *rows[4];
     for (int64_t i = 0; i < 4; ++i)
-      rows[i] = values + $v_data_offset + (value_slot + byoc_min(t + i, tokens - 1)) * KV_ROW_$v;
+      rows[i] = values + $v_data_offset + (value_slot + byoc_min(t + i, last)) * KV_ROW_$v;
     for (int64_t c = 0; c < KV_ROW_$v; c += 16) {
       const kv_ints bytes = kv_interleave(rows[0] + c, rows[1] + c, rows[2] + c, rows[3] + c);
       _Pragma("GCC unroll 4") for (int k = 0; k < KVD_PER_BYTE_$id; ++k) *out++ = bytes >> KV_BITS_$v * k & $v_mask;
@@ -111,62 +115,71 @@ static void kvd_scores_$id(KvDecodeTile_$id *tile, int64_t row) {
     const float step = tile->step[row][g], whole = tile->whole[row][g];
     _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; ++v) {
       const kv_floats sum = __builtin_convertvector((upper[v] << 7) + lower[v], kv_floats);
-      score[v] += sum * step * ((const kv_floats *)tile->key_scale[g])[v] + ((const kv_floats *)tile->key_low[g])[v] * whole;
+      score[v] += sum * step * ((const kv_floats *)tile->key_scale[g])[v];
+      score[v] += whole * ((const kv_floats *)tile->key_low[g])[v];
     }
   }
   memcpy(tile->weights, score, sizeof score);
 }
 
-/* Scores of the tokens [begin, end) become weights of a running softmax, others 0; returns the factor for what was
- * there before. */
-static float kvd_softmax_$id(KvDecodeTile_$id *tile, int64_t row, int64_t begin, int64_t end) {
+/* Scores of the tokens [begin, end) become weights of a running softmax, others 0.  Returns the factor for what was
+ * there before; *largest is the largest weight. */
+static float kvd_softmax_$id(KvDecodeTile_$id *tile, int64_t row, int64_t begin, int64_t end, float *largest) {
   float *w = tile->weights;
   if (begin > 0 || end < KV_TILE)
     for (int64_t t = 0; t < KV_TILE; ++t) w[t] = t >= begin && t < end ? w[t] : -INFINITY;
-  kv_floats largest = {0}, sum = {0};
-  largest += tile->most[row];
-  for (int64_t t = 0; t < KV_TILE; t += KV_LANES) largest = kv_max(*(const kv_floats *)(w + t), largest);
-  const float most = kv_largest(largest);
-  const float shift = most > -INFINITY ? most : 0.0f, factor = csource_expf(tile->most[row] - shift);
+  kv_floats above = *(const kv_floats *)w;
+  for (int64_t t = KV_LANES; t < KV_TILE; t += KV_LANES) above = kv_max(*(const kv_floats *)(w + t), above);
+  const float here = kv_largest(above), before = tile->most[row], most = here > before ? here : before;
+  const float shift = most > -INFINITY ? most : 0.0f, factor = csource_expf(before - shift);
+  *largest = csource_expf(here - shift);
   for (int64_t t = 0; t < KV_TILE; ++t) w[t] = csource_expf(w[t] - shift);
+  kv_floats sum = tile->sum[row] * factor;
   for (int64_t t = 0; t < KV_TILE; t += KV_LANES) sum += *(const kv_floats *)(w + t);
-  tile->sum[row] = tile->sum[row] * factor + kv_total(sum);
+  tile->sum[row] = sum;
   tile->most[row] = most;
   return factor;
 }
 
-/* mixed = factor * mixed + weights times the values of group g; `base` likewise, which all channels of the group share. */
-static void kvd_mix_$id(KvDecodeTile_$id *tile, int64_t row, int64_t g, float factor) {
-  enum { VECTORS = KVD_VECTORS_$id / KV_GROUPS_$v, TOGETHER = VECTORS % 4 == 0 ? 4 : VECTORS % 2 == 0 ? 2 : 1 };
+/* Weights times the scales of each group of channels, of which none is above `largest` times the group's largest scale,
+ * as fifteen bits; `base` adds up what all channels of a group share. */
+static void kvd_weigh_$id(KvDecodeTile_$id *tile, int64_t row, float factor, float largest) {
   const kv_floats *weights = (const kv_floats *)tile->weights;
-  const kv_floats *scale = (const kv_floats *)tile->value_scale[g], *least = (const kv_floats *)tile->value_low[g];
-  kv_floats scaled[KV_TILE / KV_LANES], most = {0}, low = {0};
-  _Pragma("GCC unroll 4") for (int v = 0; v < KV_TILE / KV_LANES; ++v) {
-    scaled[v] = weights[v] * scale[v];
-    most = kv_max(scaled[v], most);
-    low += weights[v] * least[v];
+  for (int64_t g = 0; g < KV_GROUPS_$v; ++g) {
+    const kv_floats *scale = (const kv_floats *)tile->value_scale[g], *least = (const kv_floats *)tile->value_low[g];
+    const float bound = largest * tile->largest_scale[g], inverse = bound > 1e-30f ? 16256.0f / bound : 0.0f;
+    kv_floats base = tile->base[row][g] * factor;
+    _Pragma("GCC unroll 4") for (int v = 0; v < KV_TILE / KV_LANES; ++v) {
+      base += weights[v] * least[v];
+      const kv_ints q = kv_round(weights[v] * scale[v] * inverse);
+      ((kv_bytes *)tile->high[g])[v] = __builtin_convertvector(q >> 7, kv_bytes);
+      ((kv_bytes *)tile->low[g])[v] = __builtin_convertvector(q & 127, kv_bytes);
+    }
+    tile->base[row][g] = base;
   }
-  const float largest = kv_largest(most);
-  tile->base[row][g] = tile->base[row][g] * factor + kv_total(low);
-  const float inverse = largest > 0 ? 16256.0f / largest : 0.0f, step = largest / 16256.0f;
-  _Pragma("GCC unroll 4") for (int v = 0; v < KV_TILE / KV_LANES; ++v) {
-    const kv_ints q = kv_round(scaled[v] * inverse);
-    ((kv_bytes *)tile->high)[v] = __builtin_convertvector(q >> 7, kv_bytes);
-    ((kv_bytes *)tile->low)[v] = __builtin_convertvector(q & 127, kv_bytes);
-  }
-  for (int64_t first = g * VECTORS; first < (g + 1) * VECTORS; first += TOGETHER) {
+}
+
+/* mixed = factor * mixed + weights times values. */
+static void kvd_mix_$id(KvDecodeTile_$id *tile, int64_t row, float factor, float largest) {
+  enum {
+    IN_GROUP = KVD_VECTORS_$id / KV_GROUPS_$v,
+    TOGETHER = KVD_VECTORS_$id % 4 == 0 ? 4 : KVD_VECTORS_$id % 2 == 0 ? 2 : 1
+  };
+  for (int64_t first = 0; first < KVD_VECTORS_$id; first += TOGETHER) {
     kv_ints upper[TOGETHER], lower[TOGETHER];
     memset(upper, 0, sizeof upper);
     memset(lower, 0, sizeof lower);
     const kv_ints *values = (const kv_ints *)tile->values + first;
     for (int64_t t = 0; t < KV_TILE; t += 4, values += KVD_VECTORS_$id)
       _Pragma("GCC unroll 4") for (int v = 0; v < TOGETHER; ++v) {
-        upper[v] = linear_dot(upper[v], values[v], tile->high + t);
-        lower[v] = linear_dot(lower[v], values[v], tile->low + t);
+        upper[v] = linear_dot(upper[v], values[v], tile->high[(first + v) / IN_GROUP] + t);
+        lower[v] = linear_dot(lower[v], values[v], tile->low[(first + v) / IN_GROUP] + t);
       }
     kv_floats *mixed = (kv_floats *)(tile->mixed[row] + first * KV_LANES);
-    _Pragma("GCC unroll 4") for (int v = 0; v < TOGETHER; ++v)
+    _Pragma("GCC unroll 4") for (int v = 0; v < TOGETHER; ++v) {
+      const float step = largest * tile->largest_scale[(first + v) / IN_GROUP] / 16256.0f;
       mixed[v] = mixed[v] * factor + __builtin_convertvector((upper[v] << 7) + lower[v], kv_floats) * step;
+    }
   }
 }
 
@@ -179,10 +192,11 @@ static void kvd_task_$id(const KvDecode_$id *r, int64_t task, KvDecodeTile_$id *
   const int64_t place = (b * r->kv_heads + h) * KVD_ROWS_$id;
   for (int64_t i = 0; i < KVD_ROWS_$id; ++i) {
     kvd_query_$id(r->query + (place + i) * KVD_DIM_$id, r->scale, tile, i);
-    tile->most[i] = -INFINITY, tile->sum[i] = 0;
+    tile->most[i] = -INFINITY;
   }
   memset(tile->mixed, 0, sizeof tile->mixed);
   memset(tile->base, 0, sizeof tile->base);
+  memset(tile->sum, 0, sizeof tile->sum);
   int64_t oldest = byoc_max(0, total - KV_CAPACITY_$k);
   if (r->window) oldest = byoc_max(oldest, length + 1 - r->window);
   oldest = oldest / KV_LANES * KV_LANES;
@@ -196,19 +210,28 @@ static void kvd_task_$id(const KvDecode_$id *r, int64_t task, KvDecodeTile_$id *
     kv_fetch_$v(values, value_slot + 2 * KV_TILE, KV_TILE);
     for (int64_t i = 0; i < tokens; i += KV_LANES)
       kvd_load_$id(keys, values, key_slot + i, value_slot + i, i, byoc_min(KV_LANES, tokens - i), tile);
+    for (int64_t g = 0; g < KV_GROUPS_$v; ++g) {
+      kv_floats scale = {0};
+      for (int64_t i = 0; i < KV_TILE; i += KV_LANES) scale = kv_max(scale, *(kv_floats *)(tile->value_scale[g] + i));
+      tile->largest_scale[g] = kv_largest(scale);
+    }
     const int64_t begin = r->window ? byoc_max(0, length + 1 - r->window - t) : 0;
     for (int64_t row = 0; row < KVD_ROWS_$id; ++row) {
       kvd_scores_$id(tile, row);
-      const float factor = kvd_softmax_$id(tile, row, begin, tokens);
-      for (int64_t g = 0; g < KV_GROUPS_$v; ++g) kvd_mix_$id(tile, row, g, factor);
+      float largest;
+      const float factor = kvd_softmax_$id(tile, row, begin, tokens, &largest);
+      kvd_weigh_$id(tile, row, factor, largest);
+      kvd_mix_$id(tile, row, factor, largest);
     }
   }
   for (int64_t i = 0; i < KVD_ROWS_$id; ++i) {
     float *found = r->partial + ((place + i) * r->splits + split) * (KVD_DIM_$id + 2);
-    found[0] = tile->most[i], found[1] = tile->sum[i];
+    float base[KV_GROUPS_$v];
+    for (int64_t g = 0; g < KV_GROUPS_$v; ++g) base[g] = kv_total(tile->base[i][g]);
+    found[0] = tile->most[i], found[1] = kv_total(tile->sum[i]);
     for (int64_t j = 0; j < KVD_DIM_$id; ++j) {
       const int64_t channel = kvd_value_channel_$id(j / KV_LANES, j % KV_LANES);
-      found[2 + channel] = tile->mixed[i][j] + tile->base[i][channel / KV_CHANNELS_$v];
+      found[2 + channel] = tile->mixed[i][j] + base[channel / KV_CHANNELS_$v];
     }
   }
 }
