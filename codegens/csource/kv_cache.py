@@ -61,7 +61,7 @@ def _counts(keys: CacheLayout, values: CacheLayout) -> bool:
         form = layout.form
         if form.is_float or layout.tile[0] != 1 or layout.row_bytes % 16:
             return False
-        if layout.tile[1] % (together * 8 // form.bits):
+        if layout.tile[1] % (together * 8 // form.bits) or layout.tile[1] > 256:
             return False
     return True
 

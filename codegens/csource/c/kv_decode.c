@@ -1,8 +1,8 @@
 /* Attention of one token in each sequence over two caches of integers, tile by tile with a running softmax, the tokens
  * split over threads (flash-decoding).
  *
- * Sums of products stay integers: queries, and weights times the values' scales, are rounded to fifteen bits, kept as
- * 128 * high + low, so that products with the caches' integers are dot products of bytes. */
+ * Sums of products stay integers: queries, and weights times the values' scales, are rounded to sixteen bits, kept as
+ * 256 * high + low, so that products with the caches' integers are dot products of bytes. */
 enum {
   KVD_ROWS_$id = $rows, /* query heads that share a key head */
   KVD_DIM_$id = $dim,
@@ -46,22 +46,21 @@ static inline int64_t kvd_value_channel_$id(int64_t v, int64_t l) {
   return (v / PER_BYTE * KV_LANES + l) * PER_BYTE + v % PER_BYTE;
 }
 
-/* A head's query as fifteen bits for each group of channels. */
+/* A head's query as sixteen bits for each group of channels. */
 static void kvd_query_$id(const float *in, float scale, KvDecodeTile_$id *tile, int64_t row) {
   for (int64_t g = 0; g < KV_GROUPS_$k; ++g) {
-    float most = 0, whole = 0;
-    for (int64_t c = g * KV_CHANNELS_$k; c < (g + 1) * KV_CHANNELS_$k; ++c) {
-      most = fabsf(in[c]) > most ? fabsf(in[c]) : most;
-      whole += in[c];
-    }
-    const float inverse = most > 0 ? 16256.0f / most : 0.0f;
-    tile->step[row][g] = most / 16256.0f * scale;
-    tile->whole[row][g] = whole * scale;
+    float most = 0;
+    int32_t whole = 0;
+    for (int64_t c = g * KV_CHANNELS_$k; c < (g + 1) * KV_CHANNELS_$k; ++c) most = fmaxf(most, fabsf(in[c]));
+    const float inverse = most > 0 ? 32512.0f / most : 0.0f;
     for (int64_t i = g * KVD_KEY_QUADS_IN_GROUP_$id * 4; i < (g + 1) * KVD_KEY_QUADS_IN_GROUP_$id * 4; ++i) {
       const int32_t q = (int32_t)rintf(in[kvd_key_channel_$id(i / 4, i % 4)] * inverse);
-      tile->query_high[row][i] = (int8_t)(q >> 7);
-      tile->query_low[row][i] = (int8_t)(q & 127);
+      tile->query_high[row][i] = (int8_t)((q + 128) >> 8);
+      tile->query_low[row][i] = (int8_t)q;
+      whole += q;
     }
+    tile->step[row][g] = most / 32512.0f * scale;
+    tile->whole[row][g] = (float)whole * tile->step[row][g]; /* what was rounded off is then in no product */
   }
 }
 
@@ -114,7 +113,7 @@ static void kvd_scores_$id(KvDecodeTile_$id *tile, int64_t row) {
       }
     const float step = tile->step[row][g], whole = tile->whole[row][g];
     _Pragma("GCC unroll 4") for (int v = 0; v < VECTORS; ++v) {
-      const kv_floats sum = __builtin_convertvector((upper[v] << 7) + lower[v], kv_floats);
+      const kv_floats sum = __builtin_convertvector((upper[v] << 8) + lower[v], kv_floats);
       score[v] += sum * step * ((const kv_floats *)tile->key_scale[g])[v];
       score[v] += whole * ((const kv_floats *)tile->key_low[g])[v];
     }
@@ -142,18 +141,21 @@ static float kvd_softmax_$id(KvDecodeTile_$id *tile, int64_t row, int64_t begin,
 }
 
 /* Weights times the scales of each group of channels, of which none is above `largest` times the group's largest scale,
- * as fifteen bits; `base` adds up what all channels of a group share. */
+ * as sixteen bits; `base` adds up what all channels of a group share. */
 static void kvd_weigh_$id(KvDecodeTile_$id *tile, int64_t row, float factor, float largest) {
   const kv_floats *weights = (const kv_floats *)tile->weights;
   for (int64_t g = 0; g < KV_GROUPS_$v; ++g) {
     const kv_floats *scale = (const kv_floats *)tile->value_scale[g], *least = (const kv_floats *)tile->value_low[g];
-    const float bound = largest * tile->largest_scale[g], inverse = bound > 1e-30f ? 16256.0f / bound : 0.0f;
+    const float bound = largest * tile->largest_scale[g], inverse = bound > 1e-30f ? 32512.0f / bound : 0.0f;
+    const float step = bound / 32512.0f, middle = (float)(1 << (KV_BITS_$v - 1));
     kv_floats base = tile->base[row][g] * factor;
     _Pragma("GCC unroll 4") for (int v = 0; v < KV_TILE / KV_LANES; ++v) {
-      base += weights[v] * least[v];
-      const kv_ints q = kv_round(weights[v] * scale[v] * inverse);
-      ((kv_bytes *)tile->high[g])[v] = __builtin_convertvector(q >> 7, kv_bytes);
-      ((kv_bytes *)tile->low[g])[v] = __builtin_convertvector(q & 127, kv_bytes);
+      const kv_floats scaled = weights[v] * scale[v];
+      const kv_ints q = kv_round(scaled * inverse);
+      /* What is rounded off meets the middle of the integers here, so that no error is common to all channels. */
+      base += weights[v] * least[v] + (scaled - __builtin_convertvector(q, kv_floats) * step) * middle;
+      ((kv_bytes *)tile->high[g])[v] = __builtin_convertvector((q + 128) >> 8, kv_bytes);
+      ((kv_bytes *)tile->low[g])[v] = __builtin_convertvector(q, kv_bytes);
     }
     tile->base[row][g] = base;
   }
@@ -177,8 +179,8 @@ static void kvd_mix_$id(KvDecodeTile_$id *tile, int64_t row, float factor, float
       }
     kv_floats *mixed = (kv_floats *)(tile->mixed[row] + first * KV_LANES);
     _Pragma("GCC unroll 4") for (int v = 0; v < TOGETHER; ++v) {
-      const float step = largest * tile->largest_scale[(first + v) / IN_GROUP] / 16256.0f;
-      mixed[v] = mixed[v] * factor + __builtin_convertvector((upper[v] << 7) + lower[v], kv_floats) * step;
+      const float step = largest * tile->largest_scale[(first + v) / IN_GROUP] / 32512.0f;
+      mixed[v] = mixed[v] * factor + __builtin_convertvector((upper[v] << 8) + lower[v], kv_floats) * step;
     }
   }
 }
