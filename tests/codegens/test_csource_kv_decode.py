@@ -31,7 +31,7 @@ def test_a_step_behind_a_long_context_agrees_with_the_reference(spec: str, dim: 
     for _ in range(10):  # the last one fills the caches
         inputs = model.random_inputs(random, 1)
         wanted = model.reference(inputs, held)
-        assert np.abs(model.run(inputs, held) - wanted).max() <= 1e-4 * np.abs(wanted).max()
+        assert np.abs(model.run(inputs, held) - wanted).max() <= 2e-4 * np.abs(wanted).max()  # sixteen bits
         held += 1
 
 
