@@ -54,9 +54,7 @@ def product(rows: int, weight: np.ndarray, kind: str) -> Callable[[], object]:
     session = byoc.compile(plan).session()
     random = np.random.default_rng(1)
     size = (rows, weight.shape[1])
-    data = {
-        "x": random.integers(0, 255, size).astype(np.uint8) if integer else random.standard_normal(size, np.float32)
-    }
+    x = random.integers(0, 255, size).astype(np.uint8) if integer else random.standard_normal(size, np.float32)
     if owners != {"dnnl"}:
         print(f"{kind}: by {', '.join(sorted(owners))}")
     return lambda: session.run({"x": x})
