@@ -169,7 +169,7 @@ def test_a_language_model_is_verified_in_the_middle_of_a_sequence(
     assert all(r["passed"] for r in results)
     assert {r["dtype"] for r in results} == {"float32"} and results[2]["shape"] == [1, 2, 64, 32]
     assert 0.02 < results[2]["tolerance"] < 0.2  # one of the 15 steps of a 4-bit cache
-    assert told["outputs"][0]["max_rel"] < 1e-5
+    assert told["outputs"][0]["max_rel"] < {"prefill": 1e-5, "decode": 5e-5}[entry]  # a step rounds to sixteen bits
 
 
 def test_an_append_to_the_wrong_place_is_found_in_the_cache_and_named(
