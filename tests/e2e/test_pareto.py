@@ -208,8 +208,9 @@ def trials_in(database: Path) -> int:
 def test_a_run_that_is_stopped_goes_on_from_what_was_finished(folder: Path, report, sign: signal.Signals) -> None:
     name = f"stopped {sign.name}.db"
     process = subprocess.Popen(
-        [sys.executable, "-m", "byoc", *command_in(folder, name)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
+        [sys.executable, "-m", "byoc", *command_in(folder, name)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where the tests run in the background
+    )  # fmt: skip
     wait_until(lambda: trials_in(folder / name) >= 2 or process.poll() is not None)
     process.send_signal(sign)
     _, told = process.communicate(timeout=300)
