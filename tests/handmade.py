@@ -76,7 +76,7 @@ def _object_file(name: str, source: str, folder: Path) -> str:
 
     (folder / f"{name}.c").write_text(source)
     include = [f"-I{path}" for path in [INCLUDE, *libinfo.include_paths()]]
-    flags = ["-std=c99", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall"]
+    flags = ["-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall"]
     command = ["cc", *flags, *include, "-c", str(folder / f"{name}.c"), "-o", str(folder / f"{name}.o")]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return str(folder / f"{name}.o")

@@ -18,6 +18,7 @@ from byoc.artifact.manifest import Manifest
 from byoc.tensor_spec import TensorSpec
 
 SYMBOL = "byoc_interface"
+USE_THREADS = "byoc_use_threads"
 
 
 def interface_words(manifest: Manifest, weights: Sequence[np.ndarray[Any, Any]]) -> tuple[int, int, int, int]:
@@ -31,14 +32,23 @@ def interface_words(manifest: Manifest, weights: Sequence[np.ndarray[Any, Any]])
 
 
 def interface_source(words: Sequence[int]) -> str:
-    """C source of the library's function :data:`SYMBOL`: it answers 1 if its four arguments are these words."""
+    """C source of what every library has: its threads, and two functions.
+
+    :data:`SYMBOL` answers 1 if its four arguments are these words; :data:`USE_THREADS` takes the number of threads that
+    a loop may use.
+    """
     # Written as bits: the lowest int64 has no literal of its own.
     compared = " && ".join(f"(uint64_t)args[{i}].v_int64 == 0x{w % 2**64:016x}u" for i, w in enumerate(words))
-    return f"""#include "byoc.h"
+    return f"""#include "byoc_threads.h"
 BYOC_EXPORT int __tvm_ffi_{SYMBOL}(void *self, const TVMFFIAny *args, int32_t count, TVMFFIAny *result) {{
   (void)self;
   result->type_index = kTVMFFIInt;
   result->v_int64 = count == 4 && {compared};
+  return 0;
+}}
+BYOC_EXPORT int __tvm_ffi_{USE_THREADS}(void *self, const TVMFFIAny *args, int32_t count, TVMFFIAny *result) {{
+  (void)self, (void)count, (void)result;
+  byoc_use_threads((int)args[0].v_int64);
   return 0;
 }}
 """

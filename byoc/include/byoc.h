@@ -1,5 +1,5 @@
-/* What generated C may rely on: tensors as the runtime passes them, the runtime's thread pool, half-precision storage.
- * C99 and C++11.  Needs only tvm_ffi's C headers; libtvm_runtime provides the thread pool at load time. */
+/* What generated C may rely on: tensors as the runtime passes them, the library's threads, half-precision storage.
+ * C99 and C++11.  Needs only tvm_ffi's C headers. */
 #ifndef BYOC_H_
 #define BYOC_H_
 
@@ -37,40 +37,11 @@ static inline BYOC_UNUSED int64_t byoc_max(int64_t a, int64_t b) { return a > b 
 static inline BYOC_UNUSED int64_t byoc_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline BYOC_UNUSED char *byoc_align(char *p) { return (char *)(((uintptr_t)p + 63) & ~(uintptr_t)63); }
 
-/* Parallel loops through the runtime's thread pool (tvm/runtime/c_backend_api.h). */
-typedef struct {
-  void *sync_handle;
-  int32_t num_task;
-} ByocParallelGroup;
-int TVMBackendParallelLaunch(int (*fn)(int task, void *group, void *data), void *data, int num_task);
-
+/* fn(begin, end, ctx) over [0, n), by the library's threads once there are at least two grains of work: each call gets
+ * a range that begins at a multiple of the grain.  Calls may come from loops and from any thread. */
 typedef void (*byoc_range_fn)(int64_t begin, int64_t end, void *ctx);
-typedef struct {
-  byoc_range_fn fn;
-  void *ctx;
-  int64_t n, grain;
-} ByocRange;
-
-static BYOC_UNUSED int byoc_range_task(int task, void *group, void *data) {
-  const ByocRange *r = (const ByocRange *)data;
-  int64_t chunks = (r->n + r->grain - 1) / r->grain;
-  int64_t tasks = ((ByocParallelGroup *)group)->num_task;
-  int64_t begin = chunks * task / tasks * r->grain, end = chunks * (task + 1) / tasks * r->grain;
-  if (end > r->n) end = r->n;
-  if (begin < end) r->fn(begin, end, r->ctx);
-  return 0;
-}
-
-/* fn(begin, end, ctx) over [0, n), in parallel once there are at least two grains of work. */
-static BYOC_UNUSED void byoc_parallel_for(int64_t n, int64_t grain, byoc_range_fn fn, void *ctx) {
-  if (grain < 1) grain = 1;
-  if (n <= grain) {
-    if (n > 0) fn(0, n, ctx);
-    return;
-  }
-  ByocRange range = {fn, ctx, n, grain};
-  TVMBackendParallelLaunch(byoc_range_task, &range, 0);
-}
+void byoc_parallel_for(int64_t n, int64_t grain, byoc_range_fn fn, void *ctx);
+int byoc_threads(void); /* that a loop uses, the one that calls included */
 
 /* float16 and bfloat16 are stored as uint16_t; arithmetic is in float. */
 typedef uint16_t byoc_half;

@@ -178,7 +178,7 @@ inline ffi::Tensor AlignedTensor(const std::vector<int64_t>& shape, const std::s
 class Model {
  public:
   /* threads: how many a run uses; 0: as many as the pool has. */
-  explicit Model(const std::string& path, int threads = 0) : threads_(threads) {
+  explicit Model(const std::string& path, int threads = 0) {
     try {
       Archive archive(path);
       detail::RequireCompatible(archive.manifest());
@@ -188,6 +188,7 @@ class Model {
       ReadWeights(archive);
       library_ = detail::LoadLibrary(archive.library());
       RequireInterface(archive);
+      if (threads > 0) Function("byoc_use_threads", *library_)(threads);
       BindConstants(archive);
       machine_ = Function("vm_load_executable", *library_)().cast<ffi::Module>();
       constexpr int kPooledAllocator = 2;
@@ -213,7 +214,6 @@ class Model {
     for (int64_t index : function.weights) arguments.push_back(weights_.at(index));
     ffi::Any result;
     try {
-      if (threads_ > 0) ffi::Function::GetGlobalRequired("runtime.config_threadpool")(1, threads_);
       Function(entry.c_str(), *machine_).CallPacked(arguments.data(), static_cast<int32_t>(arguments.size()), &result);
     } catch (const ffi::Error& error) {
       throw Error("the run of \"" + entry + "\" failed: " + error.message());
@@ -319,7 +319,6 @@ class Model {
   }
 
   // In this order, so that the machine goes first and the weights, to which partitions point, last.
-  int threads_;
   std::vector<EntryFunction> entries_;
   std::vector<ffi::Tensor> weights_, states_;
   ffi::Optional<ffi::Module> library_, machine_;

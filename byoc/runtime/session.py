@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from byoc.artifact import EntryFunction, Manifest, check_compatible, open_artifact, read_manifest
-from byoc.artifact.interface import SYMBOL, interface_words
+from byoc.artifact.interface import SYMBOL, USE_THREADS, interface_words
 from byoc.errors import ArtifactError, SessionError, UsageError, did_you_mean
 from byoc.runtime.failures import PythonFailures, failed_symbol, session_error
 from byoc.runtime.inputs import InputBinder
@@ -19,7 +19,7 @@ from byoc.runtime.machines import Instrument, Machine, MachinePool
 from byoc.runtime.native import load_library, load_runtime, message_of
 from byoc.runtime.state import State, require_state_of
 from byoc.runtime.tensors import numpy_from_tensor, tensor_from_numpy
-from byoc.runtime.threads import prepare_pool, thread_count, use_threads
+from byoc.runtime.threads import prepare_pool, thread_count
 
 if TYPE_CHECKING:
     from tvm_ffi import Module, Tensor
@@ -80,7 +80,7 @@ class Session:
         self._python = PythonFailures(artifact.python_functions)
         self._library: Module | None = load_library(artifact.library)
         _require_interface(self._library, interface_words(self.manifest, artifact.arrays))
-        use_threads(self._threads)  # partitions that prepare themselves when bound go by it
+        self._library.get_function(USE_THREADS, query_imports=True)(self._threads)  # also those that binding uses
         self._bind_constants(self._library)
         self._pool = MachinePool(self._new_machine)
         self._instrument: Instrument | None = None
@@ -136,7 +136,6 @@ class Session:
         machine = self._pool.take()
         try:
             machine.set_instrument(self._instrument)
-            use_threads(self._threads)
             result = machine.function(call.entry.name)(*given, *call.weights)
         except Exception as error:
             raise self._failure(call, given, machine, error) from error

@@ -1,12 +1,14 @@
 """How many threads a run uses.
 
-TVM keeps one pool of threads per calling thread and fixes its size at that thread's first parallel loop, to half the
-processors on x86; it also binds threads, the caller's own included, to single processors.  Here the pool is as large
-as it may ever have to be, nothing is bound, and each run uses as many threads of it as its session was told.
+Every library brings its threads (byoc/include/byoc_threads.h), which a session tells how many a loop may use.  TVM's
+own pool serves what runs while compiling: constants that are folded, kernels that are tuned.  It has a pool of threads
+for each calling thread and fixes its size at that thread's first parallel loop, to half the processors on x86; it also
+binds threads, the caller's own included, to single processors.  Here it is as large as it may ever have to be, and
+nothing is bound.
 
 Vendors' libraries may bring OpenMP's pool as well.  GNU's spins for milliseconds between two parallel regions, which
-takes the processor from TVM's pool and from everybody else's work; here it spins for tens of microseconds, as long as
-the gaps within one partition, then sleeps.
+takes the processor from everybody else's work; here it spins for tens of microseconds, as long as the gaps within one
+partition, then sleeps.
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ def prepare_pool(threads: int) -> None:
 
 
 def use_threads(threads: int) -> None:
-    """Let parallel loops that the calling thread starts from now on use this many threads."""
+    """Let parallel loops that the calling thread starts in TVM's own pool from now on use this many threads."""
     if getattr(_applied, "threads", None) != threads:
         _configure()(_BIG_CORES, threads)
         _applied.threads = threads
@@ -93,11 +95,3 @@ def _configure() -> Function:
     import tvm_ffi
 
     return tvm_ffi.get_global_func("runtime.config_threadpool")
-
-
-def threads_in_use() -> int:
-    """Threads that a parallel loop of the calling thread would use now."""
-    load_runtime()
-    import tvm_ffi
-
-    return int(tvm_ffi.get_global_func("runtime.NumThreads")())

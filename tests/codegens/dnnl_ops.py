@@ -23,7 +23,6 @@ from byoc.partitioner.match import find_matches
 from byoc.partitioner.target import Target, find_targets
 from byoc.relax_graph import graph_of
 from byoc.runtime.native import load_runtime
-from byoc.runtime.threads import prepare_pool
 from tests.codegens.ops import _aligned, _results, host
 
 needs_onednn = pytest.mark.skipif(bool(library.missing()), reason=library.missing())
@@ -32,6 +31,7 @@ DRIVER = """\
 #include "partition.h"
 #include "slices.h"
 #define EXPORT extern "C" __attribute__((visibility("default")))
+extern "C" int byoc_threads(void) { return 2; }
 EXPORT const char *create(const char *program, const void *const *constants, ByocDnnlPartition **partition) {
   return byoc_dnnl_create(program, constants, partition);
 }
@@ -153,7 +153,6 @@ def _shape(value: Value, symbols: Mapping[str, int]) -> list[int]:
 
 @lru_cache(maxsize=1)
 def _driver() -> Any:
-    prepare_pool(2)
     load_runtime()
     objects = library.link_flags()
     folder = Cache().engine_dir("dnnl", Cache.key(DRIVER, *objects))

@@ -4,6 +4,7 @@
 #include <dlpack/dlpack.h>
 #include <tvm/ffi/c_api.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -87,18 +88,18 @@ std::unique_ptr<Argument> ReadArgument(Reader& in) {
 
 extern "C" {
 
-struct Group {
-  void* sync;
-  int32_t num_task;
-};
+int byoc_threads(void) { return kThreads; }
 
-__attribute__((visibility("default"))) int TVMBackendParallelLaunch(int (*body)(int, void*, void*), void* data, int tasks) {
-  Group group{nullptr, tasks > 0 ? tasks : kThreads};
+// A thread for each share of the loop: those of byoc_threads.h might leave all of it to one.
+void byoc_parallel_for(int64_t n, int64_t grain, void (*body)(int64_t, int64_t, void*), void* ctx) {
+  grain = std::max<int64_t>(grain, 1);
+  int64_t chunks = (n + grain - 1) / grain;
   std::vector<std::thread> threads;
-  for (int task = 0; task < group.num_task; ++task)
-    threads.emplace_back([&group, body, data, task] { body(task, &group, data); });
+  for (int64_t i = 0; i < kThreads; ++i) {
+    int64_t begin = chunks * i / kThreads * grain, end = std::min(n, chunks * (i + 1) / kThreads * grain);
+    if (begin < end) threads.emplace_back([=] { body(begin, end, ctx); });
+  }
   for (std::thread& thread : threads) thread.join();
-  return 0;
 }
 
 __attribute__((visibility("default"))) void TVMFFIErrorSetRaisedFromCStr(const char* kind, const char* message) {

@@ -195,7 +195,8 @@ def _load(code: str, flags: tuple[str, ...], more: tuple[str, ...]) -> Any:
     stem = _folder() / hashlib.sha256(repr((code, flags)).encode()).hexdigest()[:16]
     stem.with_suffix(".c").write_text(code)
     include = [ROOT / "byoc" / "include", ROOT / "codegens" / "csource", *tvm_ffi.libinfo.include_paths()]
-    command = ["gcc", *flags, *more, *(f"-I{p}" for p in include), f"{stem}.c", "-o", f"{stem}.so", "-lm"]
+    flags = (*flags, *more, "-include", "byoc_threads.h")
+    command = ["gcc", *flags, *(f"-I{p}" for p in include), f"{stem}.c", "-o", f"{stem}.so", "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:4000]
     return tvm_ffi.load_module(f"{stem}.so")

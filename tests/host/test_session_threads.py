@@ -12,13 +12,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import byoc
+from byoc.artifact import Artifact
 from byoc.errors import SessionError, UsageError
 from byoc.runtime import Session
-from byoc.runtime.threads import core_count, threads_in_use
+from byoc.runtime.threads import core_count
 from tests.handmade import offset_model_reference
 from tests.session_inputs import numbers
+
+
+@pytest.fixture(scope="module")
+def product() -> Artifact:
+    """y = x times ones, on the host: a kernel with a parallel loop."""
+    weight = numpy_helper.from_array(np.ones((256, 256), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [256, 256]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weight])
+    return byoc.compile(helper.make_model(graph, ir_version=8), use_cache=False)
 
 
 def test_many_threads_may_call_one_session(session: Session) -> None:
@@ -69,18 +80,28 @@ def test_closing_waits_for_calls_and_stops_later_ones(saved: Path) -> None:
     assert wrong == []
 
 
-def test_a_run_uses_the_threads_it_was_told_whatever_thread_calls(saved: Path) -> None:
-    with byoc.load(saved, threads=1) as one, byoc.load(saved, threads=2) as two:
+def test_a_run_uses_the_threads_it_was_told_until_the_session_is_closed(product: Artifact) -> None:
+    x = np.ones((256, 256), np.float32)
 
-        def seen() -> list[int]:
-            counts = []
-            for session in (one, two, one):
-                session.run({"x": numbers(2)})
-                counts.append(threads_in_use())
-            return counts
+    def workers(threads: int) -> int:
+        before = len(os.listdir("/proc/self/task"))
+        with product.session(threads) as session:
+            session.run({"x": x})
+            more = len(os.listdir("/proc/self/task")) - before
+        assert len(os.listdir("/proc/self/task")) == before
+        return more
 
-        with ThreadPoolExecutor(1) as elsewhere:
-            assert elsewhere.submit(seen).result() == [1, 2, 1]
+    assert [workers(threads) for threads in (1, 2, 4)] == [0, 1, 3]
+
+
+def test_a_forked_process_runs_a_session_of_its_parent(product: Artifact) -> None:
+    x = np.ones((256, 256), np.float32)
+    with product.session(threads=2) as session:
+        session.run({"x": x})
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if session.run({"x": x})["y"][0, 0] == 256 else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_runs_leave_the_calling_thread_on_all_its_processors(session: Session) -> None:

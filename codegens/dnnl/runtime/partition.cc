@@ -15,17 +15,12 @@
 #include "tvm/ffi/function.h"
 
 extern "C" void omp_set_num_threads(int threads);
+extern "C" __attribute__((visibility("hidden"))) int byoc_threads(void);  // byoc.h
 
 namespace byoc_dnnl {
 namespace {
 
 constexpr size_t kSchedulesKept = 16;
-
-/* Threads that the caller's session gives to a run. */
-int ThreadsOfCaller() {
-  static const tvm::ffi::Function threads = tvm::ffi::Function::GetGlobalRequired("runtime.NumThreads");
-  return threads().cast<int>();
-}
 
 /* OpenMP's threads outlive the last artifact, asleep in its library: what wakes them, such as SIGCONT, must find it. */
 void KeepOpenMP() {
@@ -55,7 +50,7 @@ struct ByocDnnlPartition {
       : program(Program::Parse(text)), engine(dnnl::engine::kind::cpu, 0),
         packed(engine, std::vector<const void*>(constants, constants + program.constants.size())) {
     KeepOpenMP();
-    if (program.extents == 0) Find({}, ThreadsOfCaller());
+    if (program.extents == 0) Find({}, byoc_threads());
   }
 
   Schedule Build(const Slices& slices, const Numbers& extents) {
@@ -82,7 +77,7 @@ struct ByocDnnlPartition {
   }
 
   void Run(const int64_t* values, void* const* inputs, void* const* outputs) {
-    int threads = ThreadsOfCaller();
+    int threads = byoc_threads();
     std::shared_ptr<Compiled> found;
     std::unique_ptr<Context> context;
     {
