@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from byoc.errors import ArtifactError
 from byoc.tensor_spec import TensorSpec
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _T = TypeVar("_T")
 
 

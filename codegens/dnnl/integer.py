@@ -154,13 +154,17 @@ def _excludes_padding(m: Match) -> bool:
 def _check_average(m: Match) -> Any:
     if any(m.root.attrs["padding"]) and m.root.attrs["x_zero"] and not _excludes_padding(m):
         return reject("averages that count padding must have zero point 0", at=m.root.inputs[0])
-    return _check_image(m)
+    return _check_size(m.root.inputs[0])
 
 
 def _check_image(m: Match) -> Any:
     x = m.root.inputs[0]
     if x.dtype != m.out.dtype:
         return reject(f"averages of {x.dtype} give {x.dtype}, not {m.out.dtype}", at=m.out)
+    return _check_size(x)
+
+
+def _check_size(x: Any) -> Any:
     if not all(isinstance(d, int) for d in (x.shape or ())[2:]):
         return reject("takes images of known size", at=x)
     return None
@@ -175,6 +179,11 @@ def _average(m: Match, to: Translation) -> Tensor:
         "after": padding[rank:],
     }  # fmt: skip
     algorithm = "pool_average" if _excludes_padding(m) else "pool_average_padding"
+    if x.dtype != m.out.dtype:  # a pool of oneDNN gives the type that it takes
+        post_ops = _rescaled(float(factors(m)[-1]) * math.prod(window), int(m.root.attrs["x_zero"]), m)
+        return _through_floats(
+            x, lambda y: to.add("pool", [y], m.out.shape, algorithm=algorithm, numbers=numbers), post_ops, m, to
+        )
     return _pool(m, to, x, algorithm, numbers, m.out.shape)
 
 

@@ -221,10 +221,10 @@ def test_averages_over_windows_agree_with_the_reference():
     assert np.array_equal(ours, rounded(total, attrs))
 
 
-def excluding_padding(x: np.ndarray, zero: int) -> tuple[np.ndarray, dict]:
+def excluding_padding(x: np.ndarray, zero: int, out: str = "") -> tuple[np.ndarray, dict]:
     """What averages over 3 by 3 elements should be, where those in the padding do not count, and their attributes."""
     attrs = {"x_zero": zero, "pool_size": (3, 3), "strides": (1, 2), "padding": (1, 1, 1, 1)}
-    attrs |= rounding([0.8713 / n for n in range(1, 10)], x.dtype.name, 2)
+    attrs |= rounding([0.8713 / n for n in range(1, 10)], out or x.dtype.name, 2)
     padded, inside = (
         np.pad(a, ((0, 0), (0, 0), (1, 1), (1, 1))) for a in (x.astype("int64") - zero, np.ones(x.shape, "int64"))
     )
@@ -234,7 +234,7 @@ def excluding_padding(x: np.ndarray, zero: int) -> tuple[np.ndarray, dict]:
     )
     chosen = {name: np.array(attrs[name])[count - 1] for name in ("multiplier", "shift")}
     result = requantise(total, chosen["multiplier"], chosen["shift"], 2, attrs["low"], attrs["high"])
-    return result.astype(x.dtype), attrs
+    return result.astype(out or x.dtype), attrs
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])

@@ -126,10 +126,10 @@ def test_averages_over_windows_agree_with_the_reference():
     assert_within_a_step(compiled(qlinear_average_pool, attrs, (), (x.shape, "int8"))(x)[0], rounded(total, attrs))
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_averages_without_padding_divide_by_what_they_count(dtype):
+@pytest.mark.parametrize(("dtype", "out"), [("int8", "int8"), ("uint8", "uint8"), ("uint8", "int8"), ("int8", "uint8")])
+def test_averages_without_padding_divide_by_what_they_count(dtype, out):
     x = integers((2, 3, 7, 9), dtype)
-    wanted, attrs = excluding_padding(x, 5)
+    wanted, attrs = excluding_padding(x, 5, out)
     assert_within_a_step(compiled(qlinear_average_pool, attrs, (), (x.shape, dtype))(x)[0], wanted)
 
 

@@ -22,7 +22,8 @@ bool BuildPixelQuantizer(Builder& builder, const Op& op) {
   memory::dims shape = source.desc.get_dims();
   memory::data_type type = builder.Type(op.outputs[0]);
   bool is_image = shape.size() == 4 && shape[1] == 3 && source.desc == PlainDesc(shape, memory::data_type::f32);
-  if (!HasByteKernels() || !is_image || memory::data_type_size(type) != 1) return false;
+  bool is_scaled = op.scales.count("source") > 0;
+  if (!HasByteKernels() || !is_image || !is_scaled || memory::data_type_size(type) != 1) return false;
   auto kernel = std::make_shared<PixelQuantizer>();
   kernel->images = shape[0], kernel->plane = shape[2] * shape[3];
   kernel->is_signed = type == memory::data_type::s8, kernel->has_zero = op.scales.count("result zero") > 0;
