@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from byoc.artifact import CodegenRecord, MemberRecord, read_manifest
+from byoc.artifact import FORMAT_VERSION, CodegenRecord, MemberRecord, read_manifest
 from byoc.artifact.archive import Member, Seal, layout
 from tests.artifact_files import contents_of, forged, records, refused, sha256, with_tokenizer
 
@@ -90,7 +90,7 @@ def test_a_changed_manifest_needs_its_digest_changed_too(saved: Path, tmp_path: 
         ({"cpu": "futurechip", "cpu_features": ("quantum9000",)}, "this one lacks quantum9000"),
         ({"codegens": (CodegenRecord("npu", "1", ("file:/no/npu0",)),)}, "npu needs /no/npu0, which is not there"),
         ({"codegens": (CodegenRecord("npu", "1", ("cpu:quantum9000",)),)}, "npu needs a processor with quantum9000"),
-        ({"format_version": 4}, "format version 4"),
+        ({"format_version": FORMAT_VERSION + 1}, f"format version {FORMAT_VERSION + 1}"),
         ({"format_version": 1}, "format version 1"),
     ],
 )

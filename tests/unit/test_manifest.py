@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from byoc.artifact import CodegenRecord, EntryFunction, Manifest, MemberRecord, PartitionRecord, WeightRecord
+from byoc.artifact import (
+    FORMAT_VERSION,
+    CodegenRecord,
+    EntryFunction,
+    Manifest,
+    MemberRecord,
+    PartitionRecord,
+    WeightRecord,
+)
 from byoc.artifact.compatibility import check_compatible, missing_features
 from byoc.compat import TVM_FFI_VERSION, TVM_VERSION
 from byoc.errors import ArtifactError
@@ -84,7 +92,9 @@ def test_text_that_is_no_manifest_is_refused(text: str | bytes) -> None:
         Manifest.from_json(text)
 
 
-@pytest.mark.parametrize(("version", "cure"), [(3, "upgrade byoc"), (1, "compile the model again")])
+@pytest.mark.parametrize(
+    ("version", "cure"), [(FORMAT_VERSION + 1, "upgrade byoc"), (FORMAT_VERSION - 1, "compile the model again")]
+)
 def test_another_format_version_is_refused_before_anything_else_is_looked_at(version: int, cure: str) -> None:
     with pytest.raises(ArtifactError, match=f"format version {version}") as caught:
         Manifest.from_json(json.dumps({"format_version": version}))
