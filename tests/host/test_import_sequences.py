@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import byoc
-from byoc.errors import UnsupportedModelError
+from byoc.errors import LimitError, UnsupportedModelError
 from tests.imported import make_model, node
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -62,5 +62,5 @@ def test_a_loop_of_too_many_turns_is_refused_and_not_unrolled() -> None:
         [node("Loop", "m go x", body=body)], {"x": ("float32", X.shape)},
         weights={"m": np.array(10**12), "go": np.array(True)},
     )  # fmt: skip
-    with pytest.raises(UnsupportedModelError, match="its turns come to more than 20000 nodes"):
+    with pytest.raises(LimitError, match="its turns come to more than 20000 nodes"):
         byoc.partition(model)

@@ -24,8 +24,8 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return path
 
 
-def run(program: Path, case: str, threads: int) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "BYOC_NUM_THREADS": str(threads), "TSAN_OPTIONS": "halt_on_error=1"}
+def run(program: Path, case: str, threads: int, **options: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "BYOC_NUM_THREADS": str(threads), "TSAN_OPTIONS": "halt_on_error=1", **options}
     return subprocess.run([program, case], capture_output=True, text=True, env=environment, timeout=120, check=False)
 
 
@@ -39,5 +39,6 @@ def test_loops_do_all_of_their_work_once(program: Path, case: str, threads: int)
 def test_the_child_of_a_fork_does_the_work_with_threads_of_its_own(program: Path) -> None:
     if program.name == "thread":
         pytest.skip("the thread sanitizer follows no fork of a process with threads")
-    done = run(program, "fork", 3)
+    # The search for leaks looks for the parent's threads in the child, and complains.
+    done = run(program, "fork", 3, ASAN_OPTIONS="detect_leaks=0")
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
