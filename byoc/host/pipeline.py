@@ -13,7 +13,7 @@ from byoc.host.checks import check_reshapes
 from byoc.host.kernel import unwrap_kernels
 from byoc.host.legalise import LEGALISE
 from byoc.host.schedule import schedule_functions
-from byoc.host.shape_functions import order_shape_functions
+from byoc.host.shape_functions import bound_shape_functions, order_shape_functions
 from byoc.host.vector_math import expand_vector_math
 from byoc.relax_graph import blocks_of
 from byoc.runtime.threads import prepare_pool, thread_count
@@ -50,7 +50,8 @@ def _pipeline(target: tvm.target.Target, branches: bool) -> Any:
     legalise = [_named(p, "LegalizeOps", relax.transform.LegalizeOps(LEGALISE)) for p in cpu.legalize_passes(target)]
     finalize = [p for p in cpu.finalize_passes(target) if not (branches and p.info.name == "StaticPlanBlockMemory")]
     before = [*cpu.library_dispatch_passes(target), *legalise, *cpu.dataflow_lower_passes(target)]
-    steps = [*before, schedule_functions, unwrap_kernels, expand_vector_math, *finalize, order_shape_functions]
+    sizes = [order_shape_functions, bound_shape_functions]
+    steps = [*before, schedule_functions, unwrap_kernels, expand_vector_math, *finalize, *sizes]
 
     @tvm.transform.module_pass(opt_level=0)
     def pipeline(module: tvm.IRModule, _: Any) -> tvm.IRModule:
