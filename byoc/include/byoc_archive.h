@@ -28,7 +28,7 @@ class Error : public std::runtime_error {
 };
 
 namespace detail {
-constexpr int64_t kFormatVersion = 2;
+constexpr int64_t kFormatVersion = 3;
 constexpr uint64_t kPage = 4096;
 constexpr size_t kLocalSize = 30, kCentralSize = 46, kZip64Local = 20, kZip64Central = 28, kPaddingTag = 4;
 constexpr size_t kEndRecords = 56 + 20 + 22;
