@@ -15,7 +15,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from byoc.model import prepare_model
-from byoc.partitioner.plan import Plan, Settings, TargetUse, check_consistency
+from byoc.partitioner.consistency import check_consistency
+from byoc.partitioner.plan import Plan, Settings, TargetUse
 from byoc.partitioner.planner import fingerprint, plan_functions
 from byoc.partitioner.target import find_targets
 
