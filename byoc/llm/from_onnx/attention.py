@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,23 +146,19 @@ def _product(graph: Bindings, expr: Any) -> tuple[Any, float]:
 
 def _back_to(graph: Bindings, expr: Any, sides: dict[Any, Side]) -> tuple[Side | None, float]:
     """The joined keys or values that `expr` arranges, and the factors on the way."""
-    factor = 1.0
-    while expr not in sides:
-        call = graph.call(expr)
-        inner, more = _factor(graph, call)
-        if inner is not None:
-            expr, factor = inner, factor * more
-        elif op_name(call) in _SHAPES:
-            expr = call.args[0]
-        else:
-            return None, 1.0
-    return sides[expr], factor
+    found, factor = _behind(graph, expr, sides.__contains__)
+    return (None if found is None else sides[found]), factor
 
 
 def _query(graph: Bindings, expr: Any, batch: Any, tokens: Any, dim: Any) -> tuple[Any, float]:
     """The nearest value behind `expr` of shape [batch, heads, tokens, dim], and the factors on the way."""
+    return _behind(graph, expr, lambda value: _is(shape_of(value), batch, tokens, dim))
+
+
+def _behind(graph: Bindings, expr: Any, wanted: Callable[[Any], bool]) -> tuple[Any, float]:
+    """The nearest wanted value that `expr` arranges or multiplies by numbers, and these; None where there is none."""
     factor = 1.0
-    while not _is(shape_of(expr), batch, tokens, dim):
+    while not wanted(expr):
         call = graph.call(expr)
         inner, more = _factor(graph, call)
         if inner is not None:
