@@ -6,7 +6,7 @@ from pathlib import Path
 
 from byoc.pareto.page import report_page
 from tests.browser import chromium, open_page, settle
-from tests.unit.test_pareto import sample_report
+from tests.unit.test_pareto_report import sample_report
 
 
 def test_the_page_shows_points_tells_of_them_and_filters_them(tmp_path: Path) -> None:
