@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import byoc
-from benchmarks.stories import StoryTokenizer, convert
+from benchmarks.stories import StoryTokenizer, convert, stories_in
 from byoc.llm import LanguageSession, Settings, language_model, parse_kv
 from tests.models import shared_folder
 
@@ -70,12 +70,7 @@ def needle_texts(models: Path) -> list[Text]:
 def story_texts(models: Path) -> list[Text]:
     tokenizer = StoryTokenizer(models / "stories260K" / "tok512.bin")
     text = (models / "text" / "tinystories-train-excerpt.dev.txt").read_text("utf-8")
-    pieces = [""]
-    for paragraph in text.split("\n\n"):  # nothing marks where a story ends
-        pieces[-1] += paragraph + "\n\n"
-        if len(pieces[-1]) > 700:
-            pieces.append("")
-    rows = [np.array(tokenizer.encode(piece.strip())[:512]) for piece in pieces[:-1]]
+    rows = [np.array(tokenizer.encode(story)[:512]) for story in stories_in(text)]
     return [(ids, np.arange(1, len(ids))) for ids in rows]
 
 

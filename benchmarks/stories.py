@@ -1,9 +1,15 @@
-"""A checkpoint of llama2.c with its tokenizer, in the layout of Hugging Face."""
+"""A checkpoint of llama2.c with its tokenizer, in the layout of Hugging Face.
+
+    python -m benchmarks.stories FOLDER_OF_STORIES260K TEXT FOLDER
+
+writes config.json, model.safetensors, and the token ids of the stories in TEXT as ids.npy.
+"""
 
 from __future__ import annotations
 
 import json
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +95,25 @@ class StoryTokenizer:
                 return [1, *ids]
             _, k, merged = min(found)
             ids[k : k + 2] = [merged]
+
+
+def stories_in(text: str) -> list[str]:
+    """Pieces of some 700 characters, whole paragraphs each: nothing marks where a story ends."""
+    pieces = [""]
+    for paragraph in text.split("\n\n"):
+        pieces[-1] += paragraph + "\n\n"
+        if len(pieces[-1]) > 700:
+            pieces.append("")
+    return [piece.strip() for piece in pieces[:-1]]
+
+
+def model_with_text(source: Path, text: Path, folder: Path) -> Path:
+    """The model of stories260K in `folder`, beside it ids.npy: int64 token ids of the stories, BOS before each."""
+    convert(source / "stories260K.bin", folder)
+    tokenizer = StoryTokenizer(source / "tok512.bin")
+    np.save(folder / "ids.npy", np.concatenate([tokenizer.encode(s) for s in stories_in(text.read_text("utf-8"))]))
+    return folder
+
+
+if __name__ == "__main__":
+    model_with_text(*map(Path, sys.argv[1:4]))

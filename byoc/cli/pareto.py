@@ -81,12 +81,19 @@ def command(
     """
     from byoc.llm.calibration_text import read_calibration
     from byoc.llm.config import read_config
+    from byoc.llm.model import is_model_folder
     from byoc.pareto.evaluate import Study, freeze
     from byoc.pareto.evolution import Evolution
     from byoc.pareto.run import Effort, search
-    from byoc.pareto.space import read_space
+    from byoc.pareto.space_file import read_space
     from byoc.pareto.workers import workers_of
 
+    if not is_model_folder(model):
+        raise UsageError(
+            f"{model} is no folder of a language model",
+            "weights and caches are compiled in many ways, from config.json and safetensors",
+            "name a folder in the layout of Hugging Face; byoc compile --kv takes an ONNX model as it is",
+        )
     config = read_config(model)
     space, chosen = read_space(space_file)
     for written in tasks:

@@ -147,7 +147,7 @@ def check_fits(spec: KVSpec, head_dim: int) -> None:
             raise UsageError(
                 f"{side} cannot be kept in groups of {form.group}: a head has {head_dim} channels",
                 "a group along the head must divide it",
-                f"use a group that divides {head_dim}, such as g{_largest_group(head_dim)}",
+                f"use a group that divides {head_dim}, such as g{largest_group(head_dim)}",
             )
         if head_dim * form.bits % 8:
             raise UsageError(
@@ -161,5 +161,6 @@ def check_fits(spec: KVSpec, head_dim: int) -> None:
         )
 
 
-def _largest_group(head_dim: int) -> int:
+def largest_group(head_dim: int) -> int:
+    """Channels, at most 32, that divide a head."""
     return next(g for g in (32, 16, 8, 4, 2, 1) if head_dim % g == 0)

@@ -13,8 +13,8 @@ import tvm
 
 from byoc.cache import Cache
 from byoc.errors import UsageError
-from byoc.llm.awq_cache import calibrated
 from byoc.llm.calibrate import needs_calibration, scales_needed
+from byoc.llm.calibration_cache import calibrated
 from byoc.llm.checkpoint import Checkpoint
 from byoc.llm.config import ModelConfig, read_config
 from byoc.llm.graph import build_module
@@ -57,7 +57,7 @@ def language_model(source: str | Path, settings: Settings | None = None, cache: 
     An ONNX model has keys and values of the past among its inputs; ``tokenizer.json``, and the beginning and end of
     texts (``genai_config.json`` or ``config.json``), are looked for beside it.
 
-    Layers that AWQ quantised are looked up in `cache`, and kept there; without one they are quantised anew.
+    What a calibration text gives, layers by AWQ and scales of caches, is looked up in `cache`, and kept there.
 
     Raises
     ------

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from byoc.errors import ToolchainError
-from byoc.llm.config import ModelConfig
 from byoc.pareto.bootstrap import Bootstrap
 from byoc.pareto.configuration import Configuration
-from byoc.pareto.constraint import Constraint
 from byoc.pareto.evaluate import Outcome
 from byoc.pareto.search import Trials
-from byoc.pareto.space import AXES, NAMES, SearchSpace
+from byoc.pareto.space import AXES, Candidates
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Evolution:
 
 
 def evolve(
-    space: SearchSpace, config: ModelConfig, trials: Trials, bootstrap: Bootstrap, how: Evolution, seed: int
+    candidates: Candidates, trials: Trials, bootstrap: Bootstrap, how: Evolution, seed: int
 ) -> list[Configuration]:
     """Every configuration that was proposed and fits, in the order of proposal.
 
@@ -42,15 +40,15 @@ def evolve(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.NSGAIISampler(population_size=how.population, seed=seed)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
-    constraints = [Constraint(text, NAMES) for text in space.constraints]
     found: dict[Configuration, None] = {}
     for begin in range(0, how.trials, how.population):
         asked = [study.ask() for _ in range(min(how.population, how.trials - begin))]
         made = []
         for trial in asked:
             # Indices, so that optuna sees plain categories whatever an axis holds.
-            values = {a: getattr(space, a)[trial.suggest_categorical(a, range(len(getattr(space, a))))] for a in AXES}
-            made.append(space.make(values, config, constraints))
+            axes = [(a, getattr(candidates.space, a)) for a in AXES]
+            point = tuple(values[trial.suggest_categorical(a, range(len(values)))] for a, values in axes)
+            made.append(candidates.by_point.get(point))
         wanted = [c for c in dict.fromkeys(made) if c is not None]
         stage = f"generation {begin // how.population + 1}"
         outcomes = {o.configuration: o for o in trials.outcomes(stage, wanted, how.part)}

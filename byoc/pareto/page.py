@@ -30,6 +30,7 @@ def report_page(report: Report, model: str) -> str:
         longer=_longer(report),
         layers=_layers(report),
         effects=_effects(report),
+        unmeasured=_unmeasured(report),
         data=safe_json({"rows": report.rows, "tasks": report.tasks, "baselines": report.baselines}),
         style=_asset("page.css"),
         script=script,
@@ -107,6 +108,13 @@ def _effects(report: Report) -> str:
         rows.append([f"{axis.replace('_', ' ')}: {shown}", change, clear, memory, str(effect["pairs"])])
     head = ("all else being equal", "points of loss, 95%", "", "memory", "pairs")
     return f"<h2>What a choice changes</h2>{_table(head, rows)}"
+
+
+def _unmeasured(report: Report) -> str:
+    lines = report.left_out_lines()
+    lines += [f"{Configuration.from_dict(r)}: {r['error'].splitlines()[0]}" for r in report.refused]
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<h2>Not measured</h2><ul>{items}</ul>" if items else ""
 
 
 def _bars(losses: list[dict[str, Any]]) -> str:

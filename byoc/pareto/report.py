@@ -29,6 +29,7 @@ class Report:
     longer: modelled totals for other contexts: (context, {configuration or baseline: bytes}).
     sensitivity: per mixed precision the losses by layer.
     refused: configurations that could not be compiled, with the reason.
+    left_out: why some of the space does not fit the model, with the number of configurations.
     effects: what each value of an axis changes against another one, all else being equal: see `Effect`.
     """
 
@@ -42,11 +43,17 @@ class Report:
     sensitivity: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
     effects: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def frontier(self) -> list[dict[str, Any]]:
         """Rows on the frontier, by memory."""
         return [row for row in self.rows if row["frontier"]]
+
+    def left_out_lines(self) -> list[str]:
+        """How many configurations do not fit the model, and why."""
+        counts = [(left["count"], left["reason"]) for left in self.left_out]
+        return [f"{n} configuration{'s' * (n > 1)}: {reason}" for n, reason in counts]
 
     def to_json(self) -> str:
         return json.dumps({"pareto": FORMAT, **vars(self)}, indent=1) + "\n"
@@ -97,6 +104,7 @@ class Report:
         for row in self.frontier:
             command = Configuration.from_dict(row).command(model, self.context)
             lines.append(f"for {bytes_text(row['memory']['total'])}: {command}")
+        lines += [f"left out, {line}" for line in self.left_out_lines()]
         if self.refused:
             lines.append(f"{len(self.refused)} could not be compiled, such as {self.refused[0]['kv']}: "
                          f"{self.refused[0]['error'].splitlines()[0]}")  # fmt: skip

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,28 +54,31 @@ def search(
     Raises :class:`UsageError`, and what reading the model raises.
     """
     config = read_config(study.folder)
+    space = space.for_model(config)
     space.check_calibration(bool(study.calibrate))
-    candidates = space.configurations(config)
-    space.checked_mixed(config)
+    candidates = space.candidates(config)
+    configurations = candidates.configurations
     tasks = list(zip((name for name, _ in study.tasks), tasks_of(study), strict=True))
     store = Store(database, study_key(study))
     try:
         trials = Trials(study, store, workers, progress)
         # All that is known to be needed, at once, so that no worker waits for the reference.
-        small = candidates if len(candidates) <= effort.exhaustive else []
-        alone = [c for m in space.mixed for c in alone_in(m.low, config.layers, space.reference)]
+        small = configurations if len(configurations) <= effort.exhaustive else []
+        alone = [c for m in candidates.mixed for c in alone_in(m.low, config.layers, space.reference)]
         trials.outcomes("first look", merged([space.reference], alone, small), effort.parts[0])
         reference = trials.reference(space.reference)
         bootstrap = Bootstrap(tasks, reference.items, study.seed)
-        layers = [measure_sensitivity(m, config, space.reference, trials, bootstrap) for m in space.mixed]
-        if len(candidates) > effort.exhaustive:
-            candidates = evolve(space, config, trials, bootstrap, effort.evolution, study.seed)
-        mixed = space.mixed_configurations(config, {s.mixed: s.ranking for s in layers})
-        found = halving(trials, merged([space.reference], candidates, mixed), bootstrap, effort.parts)
+        layers = [measure_sensitivity(m, config, space.reference, trials, bootstrap) for m in candidates.mixed]
+        if len(configurations) > effort.exhaustive:
+            configurations = evolve(candidates, trials, bootstrap, effort.evolution, study.seed)
+        mixed = space.mixed_configurations(config.layers, {s.mixed: s.ranking for s in layers})
+        found = halving(trials, merged([space.reference], configurations, mixed), bootstrap, effort.parts)
         found[space.reference] = reference
     finally:
         store.close()
-    return make_report(study, config, reference, found, layers, bootstrap, effort, progress)
+    report = make_report(study, config, reference, found, layers, bootstrap, effort, progress)
+    left_out = [{"reason": reason, "count": count} for reason, count in candidates.left_out.items()]
+    return replace(report, left_out=left_out)
 
 
 def study_key(study: Study) -> str:

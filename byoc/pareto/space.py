@@ -1,24 +1,22 @@
-"""The search space: a readable file of axes, constraints, and which layers may keep more bits."""
+"""The search space: axes, constraints, which layers may keep more bits, and what of it fits a model."""
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from byoc.errors import UsageError
 from byoc.llm.config import ModelConfig
-from byoc.llm.kv_spec import KVSpec, check_fits
+from byoc.llm.kv_spec import KVSpec, check_fits, largest_group
 from byoc.llm.settings import parse_kv
 from byoc.llm.weights import WeightSpec, group_of
 from byoc.pareto.configuration import Configuration
 from byoc.pareto.constraint import Constraint
 
 AXES = ("bits", "granularity", "group", "key_transform", "weights", "chunk")
+Point = tuple[Any, ...]
 NAMES = ("k_bits", "v_bits", "granularity", "group", "key_transform", "weights", "chunk")
 
 
@@ -32,13 +30,38 @@ class MixedPrecision:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What of a space fits a model.
+
+    Attributes
+    ----------
+    space: without empty axes.
+    by_point: the configuration of every point that fits, its values in the order of `AXES`; points can share one, such
+        as those that differ in the group of a float cache.
+    mixed: the mixed precisions that fit.
+    left_out: reasons why others do not, with the number of configurations.
+    """
+
+    space: SearchSpace
+    by_point: Mapping[Point, Configuration]
+    mixed: tuple[MixedPrecision, ...]
+    left_out: Mapping[str, int]
+
+    @property
+    def configurations(self) -> list[Configuration]:
+        """Each once, in the order of the axes."""
+        return list(dict.fromkeys(self.by_point.values()))
+
+
+@dataclass(frozen=True)
 class SearchSpace:
     """Axes as lists of values; see docs/pareto.md.
 
     Attributes
     ----------
     bits: such as ``"k8v4"``.  granularity, group, key_transform: of integer caches; group 0 is the whole head.
-    weights: as ``--weights`` takes them.  chunk: 0 for the whole context at once.
+    weights: as ``--weights`` takes them.  chunk: tokens that are read at a time, 0 for the whole context at once.
+    Empty groups and weights are filled by :meth:`for_model`.
     constraints: conditions that every configuration meets.
     reference: what losses are relative to.
     mixed: mixed precisions to try.
@@ -46,54 +69,54 @@ class SearchSpace:
 
     bits: tuple[str, ...] = ("k16v16", "k8v8", "k8v4", "k8v2", "k4v4", "k4v2", "k2v2")
     granularity: tuple[str, ...] = ("per-token",)
-    group: tuple[int, ...] = (32,)
+    group: tuple[int, ...] = ()
     key_transform: tuple[str, ...] = ("none",)
-    weights: tuple[str, ...] = ("f16", "rtn8:g32", "rtn4:g32")
+    weights: tuple[str, ...] = ()
     chunk: tuple[int, ...] = (256,)
     constraints: tuple[str, ...] = ("k_bits >= v_bits",)
     reference: Configuration = field(default_factory=lambda: Configuration("k16v16", "f32", 256))
     mixed: tuple[MixedPrecision, ...] = field(default_factory=tuple)
 
-    def configurations(self, config: ModelConfig) -> list[Configuration]:
-        """All that fit the model and meet the constraints, each once, in the order of the axes.
+    def for_model(self, config: ModelConfig) -> SearchSpace:
+        """With groups of 32 where an axis is empty, or what the model's heads and layers can be divided into."""
+        try:
+            _check_weights(WeightSpec.parse("rtn8:g32"), config)
+            group = 32
+        except UsageError:
+            group = 0
+        return replace(
+            self,
+            group=self.group or (largest_group(config.head_dim),),
+            weights=self.weights or ("f16", f"rtn8:g{group}", f"rtn4:g{group}"),
+        )
+
+    def candidates(self, config: ModelConfig) -> Candidates:
+        """Every point that meets the constraints, as a configuration where it fits the model.
 
         Raises :class:`UsageError` where an axis has a value that does not exist, or nothing is left.
         """
         constraints = [Constraint(text, NAMES) for text in self.constraints]
-        found: dict[Configuration, None] = {}
-        for values in itertools.product(*(getattr(self, axis) for axis in AXES)):
-            made = self.make(dict(zip(AXES, values, strict=True)), config, constraints)
-            if made is not None:
-                found[made] = None
-        if not found:
-            raise UsageError("no configuration is left", "the constraints exclude all", "loosen them")
-        return list(found)
-
-    def make(
-        self, values: Mapping[str, Any], config: ModelConfig, constraints: Sequence[Constraint]
-    ) -> Configuration | None:
-        """The configuration of one point, None where it does not fit the model or breaks a constraint."""
-        spec = KVSpec.parse(str(values["bits"]))
-        named = {**values, "k_bits": spec.keys.bits, "v_bits": spec.values.bits}
-        if not all(c.holds(named) for c in constraints):
-            return None
-        granularity = str(values["granularity"])
-        group = [] if granularity == "per-tensor" else [f"g{values['group']}"]  # one scale has no groups
-        options = [granularity, *group, str(values["key_transform"])]
-        if spec.keys.is_float and spec.values.is_float:
-            options = []
-        elif spec.keys.is_float:
-            options.pop()  # a transform serves quantised keys only
-        spec = KVSpec.parse(":".join([str(values["bits"]), *options]))
-        weights = WeightSpec.parse(str(values["weights"]))
-        linear = (config.hidden, config.intermediate, config.heads * config.head_dim)
-        try:
-            check_fits(spec, config.head_dim)
-            for inputs in () if weights.is_float else linear:
-                group_of(inputs, weights.group)
-        except UsageError:
-            return None
-        return Configuration(str(spec), str(weights), int(values["chunk"]))
+        by_point: dict[Point, Configuration] = {}
+        misfits: dict[str, dict[Any, None]] = {}
+        for point in itertools.product(*(getattr(self, axis) for axis in AXES)):
+            values = dict(zip(AXES, point, strict=True))
+            spec = KVSpec.parse(str(values["bits"]))
+            if not all(c.holds({**values, "k_bits": spec.keys.bits, "v_bits": spec.values.bits}) for c in constraints):
+                continue
+            spec, weights = _cache(spec, values), WeightSpec.parse(str(values["weights"]))
+            configuration = Configuration(str(spec), str(weights), int(values["chunk"]))
+            try:
+                check_fits(spec, config.head_dim)
+                _check_weights(weights, config)
+            except UsageError as error:
+                misfits.setdefault(error.what, {})[configuration] = None
+            else:
+                by_point[point] = configuration
+        mixed = tuple(m for m in self.mixed if _mixed_fits(m, config, misfits))
+        if not by_point:
+            raise UsageError("no configuration is left", next(iter(misfits), "the constraints exclude all"),
+                             "change the axes, or loosen the constraints")  # fmt: skip
+        return Candidates(self, by_point, mixed, {reason: len(found) for reason, found in misfits.items()})
 
     def check_calibration(self, given: bool) -> None:
         """Raise :class:`UsageError` where values need a calibration text and none is `given`."""
@@ -107,79 +130,56 @@ class SearchSpace:
                 "add --calibrate FILE, a text other than the one that is measured",
             )
 
-    def checked_mixed(self, config: ModelConfig) -> None:
-        """Raise :class:`UsageError` where a mixed precision does not fit the model."""
-        for mixed in self.mixed:
-            for text in (mixed.low, mixed.keep):
-                check_fits(KVSpec.parse(text), config.head_dim)
-            if not all(0 < n < config.layers for n in mixed.layers):
-                raise UsageError(
-                    f"mixed precision names {list(mixed.layers)} layers, the model has {config.layers}",
-                    "it keeps some layers, not none or all",
-                    f"use numbers from 1 to {config.layers - 1}",
-                )
-
     def mixed_configurations(
-        self, config: ModelConfig, rankings: Mapping[MixedPrecision, Sequence[int]]
+        self, layers: int, rankings: Mapping[MixedPrecision, Sequence[int]]
     ) -> list[Configuration]:
-        """The mixed precisions, where layers are ranked by sensitivity, the most sensitive first."""
+        """The mixed precisions of a model of so many layers, ranked by sensitivity, the most sensitive first."""
         found: dict[Configuration, None] = {}
         for mixed, ranking in rankings.items():
             low, keep = (str(KVSpec.parse(t)) for t in (mixed.low, mixed.keep))
             for count, weights, chunk in itertools.product(mixed.layers, self.weights, self.chunk):
-                layers = ",".join(str(i) for i in sorted(ranking[:count]))
-                text = f"{low};{layers}={keep}"
-                parse_kv(text, config.layers)
+                kept = ",".join(str(i) for i in sorted(ranking[:count]))
+                text = f"{low};{kept}={keep}"
+                parse_kv(text, layers)
                 found[Configuration(text, str(WeightSpec.parse(weights)), chunk)] = None
         return list(found)
 
 
-def read_space(path: Path | None) -> tuple[SearchSpace, dict[str, dict[str, Any]]]:
-    """A search space and the options of tasks, from a TOML or YAML file; the usual space without a file.
+def _cache(spec: KVSpec, values: Mapping[str, Any]) -> KVSpec:
+    """The bits of `spec` with what the other axes say of integers."""
+    if spec.keys.is_float and spec.values.is_float:
+        return spec
+    granularity = str(values["granularity"])
+    options = [str(values["bits"]), granularity]
+    if granularity != "per-tensor":  # one scale has no groups
+        options.append(f"g{values['group']}")
+    if not spec.keys.is_float:  # a transform serves quantised keys only
+        options.append(str(values["key_transform"]))
+    return KVSpec.parse(":".join(options))
 
-    Raises :class:`UsageError`.
+
+def _check_weights(weights: WeightSpec, config: ModelConfig) -> None:
+    """Raise :class:`UsageError` where a group divides the inputs of some linear layer in no way."""
+    if not weights.is_float:
+        for inputs in (config.hidden, config.intermediate, config.heads * config.head_dim):
+            group_of(inputs, weights.group)
+
+
+def _mixed_fits(mixed: MixedPrecision, config: ModelConfig, misfits: dict[str, dict[Any, None]]) -> bool:
+    """Whether its formats fit; a reason why not is put into `misfits`.
+
+    Raises :class:`UsageError` where it keeps none or all of the layers.
     """
-    if path is None:
-        return SearchSpace(), {}
-    values = _read(path)
-    tasks = values.pop("tasks", {})
-    mixed = values.pop("mixed", [])
-    reference = values.pop("reference", None)
-    unknown = set(values) - {*AXES, "constraints"}
-    if unknown:
-        known = ", ".join((*AXES, "constraints", "reference", "mixed", "tasks"))
-        raise UsageError(f'{path} has an unknown entry "{min(unknown)}"', f"it may have {known}", "correct its name")
+    if not all(0 < n < config.layers for n in mixed.layers):
+        raise UsageError(
+            f"mixed precision names {list(mixed.layers)} layers, the model has {config.layers}",
+            "it keeps some layers, not none or all",
+            f"use numbers from 1 to {config.layers - 1}",
+        )
     try:
-        lists: dict[str, Any] = {name: tuple(v) if isinstance(v, (list, tuple)) else (v,) for name, v in values.items()}
-        made = replace(SearchSpace(), **lists, mixed=tuple(_mixed(m) for m in mixed))
-        if reference is not None:
-            made = replace(made, reference=Configuration.from_dict({"chunk": 256, **reference}))
-        return made, {str(n): dict(o) for n, o in tasks.items()}
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise UsageError(f"{path} is no search space: {error}", "", "docs/pareto.md has an example") from None
-
-
-def _mixed(values: Mapping[str, Any]) -> MixedPrecision:
-    return MixedPrecision(str(values["low"]), str(values["keep"]), tuple(int(n) for n in values.get("layers", (1, 2))))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read", str(error), "name a TOML or YAML file") from None
-    try:
-        if path.suffix in (".yaml", ".yml"):
-            import yaml
-
-            found = yaml.safe_load(text)
-        else:
-            toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-            found = toml.loads(text)
-    except ImportError as error:
-        raise UsageError(f"{path} cannot be read: {error}", "", 'pip install "byoc[pareto]"') from None
-    except Exception as error:  # the parsers' own errors have no common base
-        raise UsageError(f"{path} is malformed: {error}", "", "correct the file") from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} holds no entries", "", "docs/pareto.md has an example")
-    return found
+        for text in (mixed.low, mixed.keep):
+            check_fits(KVSpec.parse(text), config.head_dim)
+    except UsageError as error:
+        misfits.setdefault(error.what, {})[mixed] = None
+        return False
+    return True

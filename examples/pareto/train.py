@@ -3,7 +3,9 @@
     pip install torch safetensors
     python examples/pareto/train.py needle-model --context 256 --minutes 10
 
-A sequence is filler with needles "KEY k VAL v w" at random places, then questions "ASK k ANS v w".  The folder gets
+A sequence is filler with needles "KEY k VAL v w" at random places, then questions "ASK k ANS v w"; what counts is the
+answers v w.  It begins with 32 tokens full of needles and questions, where heads that look for the same key form within
+a few hundred steps, and doubles their number when nine of ten answers are right.  The folder gets
 config.json and model.safetensors in the layout of Hugging Face, eval.npz for the task `recall`, calibrate.npy for
 --calibrate, and training.json: how it was trained, and how well it recalls.
 """
@@ -26,6 +28,7 @@ from torch import Tensor, nn
 BEGIN, KEY, VALUE, ASK, ANSWER = 1, 2, 3, 4, 5
 KEYS, VALUES, FILLER, VOCABULARY = (64, 128), (128, 192), (192, 320), 320
 THETA, EPSILON = 10_000.0, 1e-5
+SHORTEST = 32  # tokens of the sequences that training begins with
 
 
 @dataclass(frozen=True)
@@ -108,22 +111,40 @@ class Llama(nn.Module):
 
 
 def lengths_up_to(context: int) -> list[int]:
-    """Halvings of the context down to 64 or so, the shortest first: short sequences are learnt first."""
-    return sorted({max(context >> i, min(context, 64)) for i in range(12)})
+    """Halvings of the context down to 32 or so, the shortest first: short sequences are learnt first."""
+    return sorted({max(context >> i, min(context, SHORTEST)) for i in range(12)})
 
 
-def train(model: Llama, context: int, minutes: float, rows: int, rate: float, device: str) -> tuple[int, float]:
-    """Steps, and the share of answer tokens that the last hundred batches got right."""
+@dataclass(frozen=True)
+class Effort:
+    """How long to train: `steps`, the same model each time on one machine, or `minutes` where they are 0.
+
+    `rows` of SHORTEST tokens are a batch, and as many tokens of longer ones.  `rate` is the largest learning rate.
+    """
+
+    minutes: float
+    steps: int
+    rows: int
+    rate: float
+
+    def gone(self, steps: int, seconds: float) -> float:
+        """The part of it that is over."""
+        return steps / self.steps if self.steps else seconds / 60 / self.minutes
+
+
+def train(model: Llama, context: int, effort: Effort, device: str) -> int:
+    """The number of steps."""
     random, lengths = np.random.default_rng(0), lengths_up_to(context)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=effort.rate, betas=(0.9, 0.98), weight_decay=0.01)
     begin, steps, level, recent = time.monotonic(), 0, 0, [0.0] * 100
-    while (gone := (time.monotonic() - begin) / 60 / minutes) < 1:
+    while (gone := effort.gone(steps, time.monotonic() - begin)) < 1:
+        # Every other batch is of a length that was learnt before, so that it is not forgotten.
         length = lengths[int(random.integers(level + 1))] if steps % 2 else lengths[level]
-        most = max((length - 1) // 5 // 4, 2)
-        ids, answers = sequences(random, max(rows * 64 // length, 4), length, min(most, 8), min(most, 4))
+        needles = min((length - 1) // 10, 8)
+        ids, answers = sequences(random, max(effort.rows * SHORTEST // length, 4), length, needles, needles)
         tokens, marked = torch.from_numpy(ids).to(device), torch.from_numpy(answers).to(device)
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, steps / 100, max(4 * (1 - gone), 0.02))
+            group["lr"] = effort.rate * min(1.0, (steps + 1) / 100, max(4 * (1 - gone), 0.02))
         logits = model(tokens[:, :-1])[marked[:, 1:]]
         loss = F.cross_entropy(logits, tokens[marked])
         optimiser.zero_grad()
@@ -133,10 +154,10 @@ def train(model: Llama, context: int, minutes: float, rows: int, rate: float, de
         steps += 1
         recent = [*recent[1:], float((logits.argmax(-1) == tokens[marked]).float().mean())]
         if steps % 100 == 0:
-            print(f"step {steps}, {length} tokens: loss {float(loss):.3f}, right {np.mean(recent):.3f}", flush=True)
+            print(f"step {steps}, {length} tokens: loss {loss.item():.3f}, right {np.mean(recent):.3f}", flush=True)
         if np.mean(recent) > 0.9 and level + 1 < len(lengths):
             level, recent = level + 1, [0.0] * 100
-    return steps, float(np.mean(recent))
+    return steps
 
 
 @torch.no_grad()
@@ -167,8 +188,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--context", type=int, default=256, help="longest sequences, in tokens")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--rows", type=int, default=64, help="sequences of 64 tokens in a batch; fewer longer ones")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long to train")
+    parser.add_argument("--steps", type=int, default=0, help="how long to train, in the place of --minutes")
+    parser.add_argument("--rows", type=int, default=128, help="sequences of 32 tokens in a batch; fewer longer ones")
     parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for name, value in asdict(Shape()).items():
@@ -180,7 +202,8 @@ def main() -> None:
     torch.manual_seed(0)
     model = Llama(shape).to(chosen.device)
     begin = time.monotonic()
-    steps, _ = train(model, chosen.context, chosen.minutes, chosen.rows, chosen.rate, chosen.device)
+    effort = Effort(chosen.minutes, chosen.steps, chosen.rows, chosen.rate)
+    steps = train(model, chosen.context, effort, chosen.device)
     seconds = time.monotonic() - begin
     save(model, chosen.folder, chosen.context)
     random, arrays, right = np.random.default_rng(1), {}, {}

@@ -249,3 +249,28 @@ def test_a_search_without_a_task_says_how_to_give_one(folder: Path, capsys: pyte
         "  why: accuracy is measured by tasks",
         "  do:  --text corpus.txt measures perplexity on a text",
     ]
+
+
+def test_what_is_no_folder_of_a_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.onnx").touch()
+    assert main(["pareto", str(tmp_path / "model.onnx"), "--text", "corpus.txt"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"[BYOC-100] {tmp_path / 'model.onnx'} is no folder of a language model",
+        "  why: weights and caches are compiled in many ways, from config.json and safetensors",
+        "  do:  name a folder in the layout of Hugging Face; byoc compile --kv takes an ONNX model as it is",
+    ]
+
+
+def test_groups_that_do_not_divide_a_head_are_left_out_and_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "space.toml").write_text(
+        'bits = ["k16v16", "k8v8"]\ngroup = [8, 32]\nweights = "f32"\nchunk = 16\n'
+        'reference = { kv = "k16v16", weights = "f32", chunk = 16 }\n'
+    )
+    flags = ["--space", str(tmp_path / "space.toml"), "--task", f"recall:file={folder / 'eval.npz'}", "--context", "32"]
+    files = ["--db", str(tmp_path / "trials.db"), "-o", str(tmp_path / "page.html"), "--no-resident"]
+    assert main(["pareto", str(folder / "tiny"), *flags, *files, "--cache-dir", str(folder / "cache")]) == 0
+    why = "keys cannot be kept in groups of 32: a head has 8 channels"
+    assert f"left out, 1 configuration: {why}" in capsys.readouterr().out
+    assert f"<h2>Not measured</h2><ul><li>1 configuration: {why}</li></ul>" in (tmp_path / "page.html").read_text()

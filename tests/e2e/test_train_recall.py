@@ -41,7 +41,7 @@ def test_what_it_writes_is_a_model_with_data_to_search_on(
     script.main()
 
     figures = json.loads((tmp_path / "training.json").read_text())
-    assert figures["steps"] > 0 and set(figures["recall"]) == {"64", "96"}
+    assert figures["steps"] > 0 and set(figures["recall"]) == {"32", "48", "96"}
     settings = Settings(kv=parse_kv("k32v32", 2), chunk=32)
     session = LanguageSession(byoc.compile(language_model(tmp_path, settings), ["csource"], use_cache=False).session())
     assert session.context == 96

@@ -165,6 +165,21 @@ def test_what_awq_found_is_taken_from_the_cache_for_another_kind_of_kv_cache(tmp
         assert tvm_ffi.structural_equal(found.module, wanted.module)
 
 
+def test_scales_are_taken_from_the_cache_by_the_format_they_belong_to(tmp_path, monkeypatch):
+    salient_folder(tmp_path / "m")
+    texts = ("k4v4:per-tensor", "k8v4:per-tensor", "k4v4:per-tensor:mean")
+    each = [Settings(kv=parse_kv(text, 2), context=16, chunk=8, calibration=TEXT) for text in texts]
+    fresh = [language_model(tmp_path / "m", settings) for settings in each]
+    assert len({str(model.facts["fixed_scales"]) for model in fresh}) == 3
+    cache = Cache(tmp_path / "cache")
+    for settings in each:
+        language_model(tmp_path / "m", settings, cache)
+    monkeypatch.setattr(FloatModel, "block", None)  # what would look at the text again
+    for settings, wanted in zip(each, fresh, strict=True):
+        found = language_model(tmp_path / "m", settings, cache)
+        assert (found.digest, found.facts) == (wanted.digest, wanted.facts)
+
+
 def test_a_text_that_nothing_needs_changes_nothing(tmp_path):
     make_folder(tmp_path / "m")
     plain, given = (language_model(tmp_path / "m", Settings(calibration=text)) for text in ((), TEXT))

@@ -167,12 +167,13 @@ def test_an_interrupted_search_goes_on_where_it_stood_and_finds_the_same(study: 
 
 def test_evolution_proposes_the_same_again_and_measures_nothing_twice(study: Study, tmp_path: Path) -> None:
     space = SearchSpace(bits=("k8v8", "k8v4", "k4v4", "k4v2", "k2v2"), group=(2, 4, 8, 16), weights=("f32", "rtn4:g32"))
+    fitting = space.candidates(CONFIG)
     how = Evolution(trials=24, population=8)
     first = Made()
-    found = evolve(space, CONFIG, trials_of(study, tmp_path / "a", first), bootstrap(), how, seed=3)
+    found = evolve(fitting, trials_of(study, tmp_path / "a", first), bootstrap(), how, seed=3)
     with pytest.raises(KeyboardInterrupt):
-        evolve(space, CONFIG, trials_of(study, tmp_path / "b", Made(until=5)), bootstrap(), how, seed=3)
+        evolve(fitting, trials_of(study, tmp_path / "b", Made(until=5)), bootstrap(), how, seed=3)
     rest = Made()
-    again = evolve(space, CONFIG, trials_of(study, tmp_path / "b", rest), bootstrap(), how, seed=3)
+    again = evolve(fitting, trials_of(study, tmp_path / "b", rest), bootstrap(), how, seed=3)
     assert again == found and len(found) == first.ran == rest.ran + 5
-    assert evolve(space, CONFIG, trials_of(study, tmp_path / "c", Made()), bootstrap(), how, seed=4) != found
+    assert evolve(fitting, trials_of(study, tmp_path / "c", Made()), bootstrap(), how, seed=4) != found
