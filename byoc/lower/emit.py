@@ -18,10 +18,10 @@ from byoc.lower.compile_c import CCompiler
 from byoc.lower.in_place import storage_of
 from byoc.lower.outline import SYMBOL, outline
 from byoc.lower.partition_function import PartitionFunction
+from byoc.partitioner.boundary import boundary_of
 from byoc.partitioner.consistency import check_consistency
 from byoc.partitioner.match import find_matches
 from byoc.partitioner.plan import HOST, Composite, FunctionPlan, Partition, Plan, Verdict
-from byoc.partitioner.prune import boundary_of
 from byoc.partitioner.target import Target
 from byoc.patterns import match_at
 from byoc.relax_graph import graph_of

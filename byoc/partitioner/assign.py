@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from byoc.codegen import Peaks
-from byoc.graph import Graph
+from byoc.graph import Graph, Node
 from byoc.partitioner.cost import CostModel
 from byoc.partitioner.match import Candidate, TargetMatches
 from byoc.partitioner.min_cut import FORBIDDEN, Edge, label
@@ -59,7 +59,13 @@ def assign_by_cost(
     """
     names = ["host", *(m.target.name for m in matches)]
     peaks = [model.host, *(m.target.codegen.peaks for m in matches)]
-    costs = [[model.on_host(n) if constraints.allows(n.index, "host") else FORBIDDEN] for n in graph.nodes]
+    outside = [_bytes_outside(graph, node, model) for node in graph.nodes]
+    costs = [
+        [model.on_host(n) + outside[n.index] / model.host.link_bandwidth]
+        if constraints.allows(n.index, "host")
+        else [FORBIDDEN]
+        for n in graph.nodes
+    ]
     picked: list[list[Candidate]] = []
     edges = _transfers(graph, peaks, model)
     for number, found in enumerate(matches, start=1):
@@ -71,7 +77,7 @@ def assign_by_cost(
         for candidate in picks:
             seconds = model.on_target(found.target, candidate.match)
             for i in candidate.ops:
-                costs[i][number] = seconds / len(candidate.ops)
+                costs[i][number] = seconds / len(candidate.ops) + outside[i] / peaks[number].link_bandwidth
             edges += _ties(candidate, number)
     start = _start(graph, matches, constraints, names)
     labels = label(costs, edges, start) if matches else [0] * len(graph.nodes)
@@ -93,6 +99,14 @@ def _start(graph: Graph, matches: Sequence[TargetMatches], constraints: Constrai
                 for i in candidate.ops:
                     labels[i] = number
     return labels
+
+
+def _bytes_outside(graph: Graph, node: Node, model: CostModel) -> int:
+    """Bytes that an op has from the caller, and that the caller has from it."""
+    values = [v for v in node.inputs if v.producer is None and not v.is_constant]
+    if node.index in graph.results:
+        values += node.outputs
+    return sum(value_bytes(v, model.nominal_dim) for v in values)
 
 
 def _transfers(graph: Graph, peaks: Sequence[Peaks], model: CostModel) -> list[Edge]:

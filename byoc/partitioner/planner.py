@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from byoc.errors import PinError
 from byoc.graph import Graph, Value
 from byoc.partitioner.assign import Assignment, Constraints, assign_by_cost, assign_by_priority
+from byoc.partitioner.boundary import boundary_of
 from byoc.partitioner.cost import CostModel
+from byoc.partitioner.estimate import seconds_of_cut
 from byoc.partitioner.match import TargetMatches, find_matches
 from byoc.partitioner.merge import Merged, merge
 from byoc.partitioner.near_miss import nearest_miss
 from byoc.partitioner.pins import resolve_pins
 from byoc.partitioner.plan import HOST, Composite, FunctionPlan, Partition, PlannedOp, Settings, Verdict
-from byoc.partitioner.prune import Planned, boundary_of, prune
+from byoc.partitioner.prune import Planned, prune
 from byoc.partitioner.target import Target
 from byoc.partitioner.work import bytes_of, flops_of
 
@@ -77,7 +79,7 @@ def _assign(
 ) -> Planned:
     constraints = Constraints(pins, frozenset(dropped))
     assignment = (
-        assign_by_cost(graph, found, constraints, model)
+        _cheapest(graph, found, constraints, model)
         if settings.policy == "cost"
         else assign_by_priority(found, constraints)
     )
@@ -88,6 +90,19 @@ def _assign(
                 f"{owner} takes it only together with ops that other pins keep away",
             )
     return Planned(graph, assignment, merge(graph, assignment), constraints)
+
+
+def _cheapest(graph: Graph, found: Sequence[TargetMatches], constraints: Constraints, model: CostModel) -> Assignment:
+    """The least cut, or a priority of one of the targets where the whole cut is estimated to be quicker by that.
+
+    The minimum cut sees edges, not partitions: it pays for calls by the edge, and not for those that a cycle adds.
+    """
+    targets = {m.target.name: m.target for m in found}
+    candidates = [assign_by_cost(graph, found, constraints, model)]
+    for first in found:
+        others = [m for m in found if m is not first]
+        candidates.append(assign_by_priority([first, *others], constraints))
+    return min(candidates, key=lambda a: seconds_of_cut(graph, a, merge(graph, a), targets, model))
 
 
 def _check_pins(

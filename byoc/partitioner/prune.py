@@ -5,53 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from byoc.graph import Graph, Value
+from byoc.graph import Graph
 from byoc.partitioner.assign import Assignment, Constraints
 from byoc.partitioner.cost import CostModel
+from byoc.partitioner.estimate import saving_of
 from byoc.partitioner.merge import Group, Merged
 from byoc.partitioner.plan import HOST, Settings, Verdict
 from byoc.partitioner.target import Target
-from byoc.partitioner.work import value_bytes
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """What crosses a partition's boundary: values in (weights not counted), values out, and their bytes."""
-
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
-    bytes_in: int
-    bytes_out: int
-
-
-def boundary_of(graph: Graph, ops: Sequence[int], nominal: int) -> Boundary:
-    """The boundary of a set of ops."""
-    inside = set(ops)
-    inputs: dict[int, Value] = {}
-    outputs: dict[int, Value] = {}
-    for i in ops:
-        for value in graph.nodes[i].inputs:
-            if not value.is_constant and (value.producer is None or value.producer.index not in inside):
-                inputs.setdefault(id(value), value)
-        if graph.escapes(i, inside):
-            for value in graph.nodes[i].outputs:
-                outputs[id(value)] = value
-    return Boundary(
-        tuple(inputs.values()),
-        tuple(outputs.values()),
-        sum(value_bytes(v, nominal) for v in inputs.values()),
-        sum(value_bytes(v, nominal) for v in outputs.values()),
-    )
-
-
-def saving_of(graph: Graph, group: Group, assignment: Assignment, target: Target, model: CostModel) -> float:
-    """Seconds that a partition saves over the host by the cost model; negative where it loses."""
-    on_host = sum(model.on_host(graph.nodes[i]) for i in group.ops)
-    on_target = sum(model.on_target(target, assignment.composites[c][1].match) for c in group.composites)
-    boundary = boundary_of(graph, group.ops, model.nominal_dim)
-    peaks = target.codegen.peaks
-    moved = (boundary.bytes_in + boundary.bytes_out) / peaks.link_bandwidth
-    return on_host - on_target - moved - peaks.call_overhead
 
 
 @dataclass(frozen=True)

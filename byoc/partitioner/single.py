@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from byoc.graph import Graph
+from byoc.partitioner.boundary import boundary_of
 from byoc.partitioner.consistency import check_consistency
 from byoc.partitioner.plan import Composite, FunctionPlan, Partition, Plan
-from byoc.partitioner.prune import boundary_of
 
 Pieces = Mapping[str, Sequence[Sequence[Composite]]]
 

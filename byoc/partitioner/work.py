@@ -24,10 +24,11 @@ _ROWS = frozenset({"nn.softmax", "nn.log_softmax", "sum", "mean", "max", "min", 
 
 FAMILIES = (
     "convolution 3x3", "convolution 1x1", "convolution", "depthwise", "product", "pooling", "rows", "elementary",
-    "arithmetic", "movement",
+    "arithmetic", "movement", "integer convolution", "integer depthwise", "integer product",
 )  # fmt: skip
 """Families of ops that a target does at a rate of its own.  ``convolution 3x3`` has neither stride nor dilation;
-``rows`` are softmax, normalisations and reductions; ``elementary`` functions are exp, erf and their like."""
+``rows`` are softmax, normalisations and reductions; ``elementary`` functions are exp, erf and their like; ``integer``
+are the 8-bit ones, whose multiply-adds count two operations as well."""
 
 
 def family_of(node: Node) -> str:
@@ -36,6 +37,10 @@ def family_of(node: Node) -> str:
         return "movement"
     if node.op.startswith("nn.conv"):
         return _convolution_family(node)
+    if node.op == "byoc.qlinear_conv":
+        return "integer depthwise" if _convolution_family(node) == "depthwise" else "integer convolution"
+    if node.op in ("byoc.qlinear_matmul", "byoc.matmul_integer"):
+        return "integer product"
     if node.op in ("matmul", "nn.linear") or node.op.startswith("nn.attention"):
         return "product"
     if "pool" in node.op:

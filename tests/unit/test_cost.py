@@ -17,9 +17,9 @@ def node(op: str, shapes: list[tuple[int, ...]], out: tuple[int, ...], **attrs: 
     return made
 
 
-def convolution(weight: tuple[int, ...], groups: int = 1, stride: int = 1) -> Node:
+def convolution(weight: tuple[int, ...], groups: int = 1, stride: int = 1, op: str = "nn.conv2d") -> Node:
     attrs = {"groups": groups, "strides": (stride, stride), "dilation": (1, 1), "kernel_layout": "OIHW"}
-    return node("nn.conv2d", [(1, weight[1] * groups, 8, 8), weight], (1, weight[0], 8, 8), **attrs)
+    return node(op, [(1, weight[1] * groups, 8, 8), weight], (1, weight[0], 8, 8), **attrs)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,10 @@ def convolution(weight: tuple[int, ...], groups: int = 1, stride: int = 1) -> No
         (node("erf", [(2, 3)], (2, 3)), "elementary"),
         (node("add", [(2, 3), (2, 3)], (2, 3)), "arithmetic"),
         (node("concat", [(2, 3), (2, 3)], (4, 3)), "movement"),
+        (convolution((4, 4, 3, 3), op="byoc.qlinear_conv"), "integer convolution"),
+        (convolution((4, 1, 3, 3), groups=4, op="byoc.qlinear_conv"), "integer depthwise"),
+        (node("byoc.qlinear_matmul", [(2, 3), (3, 4), (4,)], (2, 4)), "integer product"),
+        (node("byoc.matmul_integer", [(2, 3), (), (3, 4)], (2, 4)), "integer product"),
     ],
 )
 def test_every_op_has_a_family(made: Node, family: str) -> None:
