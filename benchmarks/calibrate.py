@@ -5,8 +5,8 @@
     python -m benchmarks.calibrate csource,dnnl --save-costs FOLDER     keep what was measured, MODEL.json for each
 
 Every op and composite of the models is timed as ``byoc profile --save-costs`` does it.  For each owner and family: how
-many, their rate in 10^9 operations and 10^9 bytes per second (that of all their time, not of each), and how the estimate
-of the cost model compares: quartiles of estimate / time.  What costs nothing by the cost model is left out.
+many, their rate in 10^9 operations and 10^9 bytes per second (that of all their time, not of each), and how the
+estimate of the cost model compares: quartiles of estimate / time.  What costs nothing by the model is left out.
 """
 
 from __future__ import annotations
