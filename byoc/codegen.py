@@ -64,6 +64,8 @@ class Peaks:
     families: floating-point operations per second of one family of ops, where it differs from `flops`; see
         :data:`byoc.partitioner.work.FAMILIES`.
     op_overhead: seconds that every composite takes, however little it does.
+    switch_overhead: seconds that a run loses where it goes from the target to another owner or back, as it does where
+        the target has threads of its own that keep those of the runtime off the processors for a while.
     """
 
     flops: float = 1e11
@@ -72,6 +74,7 @@ class Peaks:
     call_overhead: float = 2e-6
     families: Mapping[str, float] = field(default_factory=dict)
     op_overhead: float = 0.0
+    switch_overhead: float = 0.0
 
 
 class Match:

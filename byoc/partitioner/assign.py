@@ -110,23 +110,32 @@ def _bytes_outside(graph: Graph, node: Node, model: CostModel) -> int:
 
 
 def _transfers(graph: Graph, peaks: Sequence[Peaks], model: CostModel) -> list[Edge]:
+    work = [model.on_host(node) for node in graph.nodes]
     edges = []
     for node in graph.nodes:
         for value in node.inputs:
             if value.producer is not None:
-                nbytes = value_bytes(value, model.nominal_dim)
-                edges.append(Edge(value.producer.index, node.index, _Transfer(peaks, model, nbytes)))
+                nbytes, maker = value_bytes(value, model.nominal_dim), value.producer.index
+                handover = _Handover(peaks, model, nbytes, min(work[maker], work[node.index]))
+                edges.append(Edge(maker, node.index, handover))
     return edges
 
 
-class _Transfer:
-    __slots__ = ("model", "nbytes", "peaks")
+@dataclass(frozen=True, slots=True)
+class _Handover:
+    """Seconds between two ops by their owners: the bytes, a change of threads, and half the overhead of a call."""
 
-    def __init__(self, peaks: Sequence[Peaks], model: CostModel, nbytes: int) -> None:
-        self.peaks, self.model, self.nbytes = peaks, model, nbytes
+    peaks: Sequence[Peaks]
+    model: CostModel
+    nbytes: int
+    work: float
 
     def __call__(self, a: int, b: int) -> float:
-        return 0.0 if a == b else self.model.transfer(self.peaks[a], self.peaks[b], self.nbytes)
+        if a == b:
+            return 0.0
+        one, other = self.peaks[a], self.peaks[b]
+        call = max(one.call_overhead, other.call_overhead) / 2
+        return self.model.transfer(one, other, self.nbytes) + self.model.switch(one, other, self.work) + call
 
 
 def _ties(candidate: Candidate, number: int) -> list[Edge]:

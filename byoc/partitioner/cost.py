@@ -101,5 +101,12 @@ class CostModel:
         return flops[heaviest] / rate + (sum(flops) - flops[heaviest]) / peaks.flops
 
     def transfer(self, a: Peaks, b: Peaks, nbytes: int) -> float:
-        """Seconds to hand `nbytes` from one owner to another, with half a call's overhead for the edge."""
-        return nbytes / min(a.link_bandwidth, b.link_bandwidth) + max(a.call_overhead, b.call_overhead) / 2
+        """Seconds to hand `nbytes` from one owner to another."""
+        return nbytes / min(a.link_bandwidth, b.link_bandwidth)
+
+    def switch(self, a: Peaks, b: Peaks, work: float) -> float:
+        """Seconds that threads lose between two owners, where the ops on either side take `work` seconds at least.
+
+        It is no more than that: an op can do without the threads that it waits for, and a small one uses none.
+        """
+        return min(a.switch_overhead + b.switch_overhead, work)

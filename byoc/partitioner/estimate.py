@@ -2,56 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from byoc.codegen import Peaks
+from byoc.codegen import Match, Peaks
 from byoc.graph import Graph, Value
 from byoc.partitioner.assign import Assignment
 from byoc.partitioner.boundary import boundary_of
 from byoc.partitioner.cost import CostModel
+from byoc.partitioner.match import find_matches
 from byoc.partitioner.merge import Group, Merged
+from byoc.partitioner.plan import FunctionPlan
 from byoc.partitioner.target import Target
 from byoc.partitioner.work import value_bytes
 
-_HOST = -1  # the group of the host's ops
+_HOST = -1  # the part of the host's ops
 
 
-def seconds_of_cut(
-    graph: Graph, assignment: Assignment, merged: Merged, targets: Mapping[str, Target], model: CostModel
-) -> float:
+@dataclass(frozen=True)
+class Part:
+    """A partition, as far as its time goes."""
+
+    target: Target
+    ops: tuple[int, ...]
+    matches: tuple[Match, ...]
+
+
+def parts_of(assignment: Assignment, merged: Merged, targets: Mapping[str, Target]) -> tuple[Part, ...]:
+    """The partitions of a cut that is being made."""
+    composites = assignment.composites
+    return tuple(
+        Part(targets[group.owner], group.ops, tuple(composites[k][1].match for k in group.composites))
+        for group in merged.groups
+    )
+
+
+def parts_of_plan(graph: Graph, function: FunctionPlan, targets: Mapping[str, Target]) -> tuple[Part, ...]:
+    """The partitions of a plan.  Raises :class:`CheckError` as matching does."""
+    matches = {
+        (name, c.match.pattern, c.ops): c.match
+        for name in dict.fromkeys(part.target for part in function.partitions)
+        for c in find_matches(graph, targets[name]).candidates
+    }
+    return tuple(
+        Part(targets[p.target], p.ops, tuple(matches[p.target, c.pattern, c.ops] for c in p.composites))
+        for p in function.partitions
+    )
+
+
+def seconds_of_cut(graph: Graph, parts: Sequence[Part], model: CostModel) -> float:
     """Seconds of one run: every op on its owner, a call of each partition, and every value on its way to its readers.
 
     A value goes once into each partition that reads it; between an owner and the caller only the owner's link counts.
     """
-    composites = sum(model.on_target(targets[name], c.match) for name, c in assignment.composites)
-    on_host = sum(model.on_host(node) for node in graph.nodes if node.index not in assignment.owners)
-    calls = sum(targets[group.owner].codegen.peaks.call_overhead for group in merged.groups)
-    return composites + on_host + calls + _moving(graph, merged, targets, model)
+    owned = {i for part in parts for i in part.ops}
+    on_targets = sum(model.on_target(part.target, match) for part in parts for match in part.matches)
+    on_host = sum(model.on_host(node) for node in graph.nodes if node.index not in owned)
+    calls = sum(part.target.codegen.peaks.call_overhead for part in parts)
+    return on_targets + on_host + calls + _between(graph, parts, model)
 
 
-def _moving(graph: Graph, merged: Merged, targets: Mapping[str, Target], model: CostModel) -> float:
-    """Seconds in which values go from group to group, and to and from the caller."""
-    group_of = {i: g for g, group in enumerate(merged.groups) for i in group.ops}
-    peaks: dict[int, Peaks] = {g: targets[group.owner].codegen.peaks for g, group in enumerate(merged.groups)}
+def _between(graph: Graph, parts: Sequence[Part], model: CostModel) -> float:
+    """Seconds in which values go from part to part, and to and from the caller, and threads change."""
+    part_of = {i: number for number, part in enumerate(parts) for i in part.ops}
+    peaks: dict[int, Peaks] = {number: part.target.codegen.peaks for number, part in enumerate(parts)}
     peaks[_HOST] = model.host
     seconds = 0.0
     crossed: set[tuple[int, int]] = set()
+    switches: dict[tuple[int, int], float] = {}
     for node in graph.nodes:
-        reader = group_of.get(node.index, _HOST)
+        reader = part_of.get(node.index, _HOST)
         for value in node.inputs:
-            maker = None if value.producer is None else group_of.get(value.producer.index, _HOST)
-            if value.is_constant or maker == reader or (id(value), reader) in crossed:
+            maker = None if value.producer is None else part_of.get(value.producer.index, _HOST)
+            if value.is_constant or maker == reader:
                 continue
-            crossed.add((id(value), reader))
-            seconds += _link_seconds(value, peaks[reader], None if maker is None else peaks[maker], model)
+            if (id(value), reader) not in crossed:
+                crossed.add((id(value), reader))
+                seconds += _moving(value, peaks[reader], peaks[reader if maker is None else maker], model)
+            if value.producer is not None and maker is not None:
+                work = min(model.on_host(value.producer), model.on_host(node))
+                switch = model.switch(peaks[maker], peaks[reader], work)
+                switches[maker, reader] = max(switch, switches.get((maker, reader), 0.0))
         if node.index in graph.results:
-            seconds += sum(_link_seconds(value, peaks[reader], None, model) for value in node.outputs)
-    return seconds
+            seconds += sum(_moving(value, peaks[reader], peaks[reader], model) for value in node.outputs)
+    return seconds + sum(switches.values())
 
 
-def _link_seconds(value: Value, one: Peaks, other: Peaks | None, model: CostModel) -> float:
-    bandwidth = one.link_bandwidth if other is None else min(one.link_bandwidth, other.link_bandwidth)
-    return value_bytes(value, model.nominal_dim) / bandwidth
+def _moving(value: Value, one: Peaks, other: Peaks, model: CostModel) -> float:
+    return model.transfer(one, other, value_bytes(value, model.nominal_dim))
 
 
 def saving_of(graph: Graph, group: Group, assignment: Assignment, target: Target, model: CostModel) -> float:

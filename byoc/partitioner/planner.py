@@ -12,7 +12,7 @@ from byoc.graph import Graph, Value
 from byoc.partitioner.assign import Assignment, Constraints, assign_by_cost, assign_by_priority
 from byoc.partitioner.boundary import boundary_of
 from byoc.partitioner.cost import CostModel
-from byoc.partitioner.estimate import seconds_of_cut
+from byoc.partitioner.estimate import parts_of, seconds_of_cut
 from byoc.partitioner.match import TargetMatches, find_matches
 from byoc.partitioner.merge import Merged, merge
 from byoc.partitioner.near_miss import nearest_miss
@@ -102,7 +102,11 @@ def _cheapest(graph: Graph, found: Sequence[TargetMatches], constraints: Constra
     for first in found:
         others = [m for m in found if m is not first]
         candidates.append(assign_by_priority([first, *others], constraints))
-    return min(candidates, key=lambda a: seconds_of_cut(graph, a, merge(graph, a), targets, model))
+
+    def seconds(assignment: Assignment) -> float:
+        return seconds_of_cut(graph, parts_of(assignment, merge(graph, assignment), targets), model)
+
+    return min(candidates, key=seconds)
 
 
 def _check_pins(

@@ -39,8 +39,9 @@ class Dnnl(Codegen):
         flops=4.4e11,
         bandwidth=7e10,
         link_bandwidth=2e10,
-        call_overhead=1e-4,  # its threads and those of the runtime wait for one another: benchmarks/cost_policy.py
+        call_overhead=4e-7,
         op_overhead=3e-7,
+        switch_overhead=3.4e-5,  # OpenMP's threads spin before they sleep, and so do the runtime's
         families={
             "convolution 3x3": 7e11,
             "convolution 1x1": 4.6e11,

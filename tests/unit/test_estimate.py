@@ -8,7 +8,7 @@ from byoc.codegen import Peaks
 from byoc.graph import Graph
 from byoc.partitioner.assign import Constraints, assign_by_priority
 from byoc.partitioner.cost import CostModel
-from byoc.partitioner.estimate import seconds_of_cut
+from byoc.partitioner.estimate import parts_of, parts_of_plan, seconds_of_cut
 from byoc.partitioner.match import find_matches
 from byoc.partitioner.merge import merge
 from byoc.partitioner.plan import FunctionPlan, Settings
@@ -24,7 +24,7 @@ def estimate(graph: Graph, *targets: Target) -> float:
     matches = [find_matches(graph, t) for t in targets]
     assignment = assign_by_priority(matches, Constraints({}))
     by_name = {t.name: t for t in targets}
-    return seconds_of_cut(graph, assignment, merge(graph, assignment), by_name, CostModel(1, HOST))
+    return seconds_of_cut(graph, parts_of(assignment, merge(graph, assignment), by_name), CostModel(1, HOST))
 
 
 def test_a_cut_takes_its_ops_its_calls_and_what_crosses_its_edges() -> None:
@@ -51,6 +51,22 @@ def test_values_between_two_partitions_go_at_the_slower_of_their_links() -> None
 def by_cost(graph: Graph, *targets: Target) -> FunctionPlan:
     model = CostModel(1, Peaks(flops=1.0, bandwidth=1.0, link_bandwidth=1.0, call_overhead=1.0))
     (function,) = plan_functions([graph], targets, Settings(policy="cost"), model=model)
+    return function
+
+
+def test_threads_change_once_each_way_and_no_longer_than_the_ops_beside_take() -> None:
+    peaks = Peaks(link_bandwidth=float("inf"), call_overhead=0.0, switch_overhead=1.0)
+    acc = target("acc", ["relu"], cost=lambda m: 0.0, peaks=peaks)
+    graph = graph_from([("exp", [-1]), ("relu", [0]), ("exp", [1])])
+    parts = parts_of_plan(graph, by_priority(graph, acc), {"acc": acc})
+    busy = CostModel(1, Peaks(flops=1.0, bandwidth=float("inf"), link_bandwidth=float("inf"), call_overhead=0.0))
+    assert seconds_of_cut(graph, parts, busy) == pytest.approx(2 * 32 * 8 + 2 * 1.0)
+    idle = CostModel(1, HOST)
+    assert seconds_of_cut(graph, parts, idle) < 1e-5
+
+
+def by_priority(graph: Graph, *targets: Target) -> FunctionPlan:
+    (function,) = plan_functions([graph], targets, Settings())
     return function
 
 
