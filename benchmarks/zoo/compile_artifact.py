@@ -24,8 +24,8 @@ LONGEST = 900.0  # seconds
 def artifact_file(folder: Path, runner: Runner, model: Path, fresh: bool = False) -> tuple[Path, dict[str, Any]]:
     """The artifact of a model, compiled if `folder` has none by the present code, and what compiling it took.
 
-    The record has ``compile_s`` and ``summary``.  Raises :class:`RuntimeError` with the last words of a compiler that
-    failed.
+    The record has ``compile_s``, ``summary`` and ``estimate_ms``.  Raises :class:`RuntimeError` with the last words of a
+    compiler that failed.
     """
     path = folder / f"{model.stem}.{runner.file_name}.{code_digest(runner)}.byoc"
     record = path.with_suffix(".json")
@@ -61,6 +61,22 @@ def code_digest(runner: Runner) -> str:
     return digest.hexdigest()[:12]
 
 
+def estimate(plan: Any) -> float:
+    """Seconds that the cost model expects of one run of every entry function."""
+    from byoc.partitioner.cost import CostModel
+    from byoc.partitioner.estimate import parts_of_plan, seconds_of_cut
+    from byoc.partitioner.target import find_targets
+
+    options = {use.name: dict(use.options) for use in plan.targets}
+    targets = {target.name: target for target in find_targets(list(options), options)}
+    model = CostModel(plan.settings.nominal_dim)
+    graphs = [plan.model.graphs[function.name] for function in plan.functions]
+    return sum(
+        seconds_of_cut(graph, parts_of_plan(graph, function, targets), model)
+        for graph, function in zip(graphs, plan.functions, strict=True)
+    )
+
+
 def main() -> None:
     text, model, out = sys.argv[1:]
     runner = parse(text)
@@ -74,7 +90,7 @@ def main() -> None:
     artifact.save(out)
     summary = byoc.Plan.from_json(artifact.plan_json).summary()
     partial = Path(out).with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({"compile_s": seconds, "summary": summary}))
+    partial.write_text(json.dumps({"compile_s": seconds, "summary": summary, "estimate_ms": 1e3 * estimate(plan)}))
     os.replace(partial, Path(out).with_suffix(".json"))
 
 

@@ -50,6 +50,7 @@ class Row:
     rounds_ms: median of each round, in the order in which they were measured.
     busy_ms: median with a busy neighbour.
     relative_error: largest difference from ONNX Runtime over the largest magnitude of the output.
+    estimate_ms: what the cost model expects of the plan.
     own_allocations: of `allocations`, those that the artifact's code asked for, not a vendor's library or Python.
     """
 
@@ -70,6 +71,7 @@ class Row:
     allocated_bytes: float | None = None
     own_allocations: float | None = None
     summary: str = ""
+    estimate_ms: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int, int]:
