@@ -5,8 +5,8 @@
     python -m benchmarks.cost_policy --prepare                  compile only, for measuring later
     python -m benchmarks.cost_policy --json costs.json --add    keep the figures, beside those of other models
 
-Each cut is compiled, and run in a process of its own, in alternating rounds (benchmarks/zoo); the host alone runs beside
-them.  The host takes what no codegen gets, so that one codegen leaves a choice as well.  A table of medians in
+Each cut is compiled, and run in a process of its own, in alternating rounds (benchmarks/zoo); the host alone runs
+beside them.  The host takes what no codegen gets, so that one codegen leaves a choice as well.  A table of medians in
 milliseconds: for each model a column for each order of priority, the cost policy and the host; what the cost model
 expects of the cost policy's cut; how often as fast that cut is as each order and as the best of them (medians of the
 ratios within rounds); and the cut itself.

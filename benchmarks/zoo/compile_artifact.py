@@ -24,7 +24,7 @@ LONGEST = 900.0  # seconds
 def artifact_file(folder: Path, runner: Runner, model: Path, fresh: bool = False) -> tuple[Path, dict[str, Any]]:
     """The artifact of a model, compiled if `folder` has none by the present code, and what compiling it took.
 
-    The record has ``compile_s``, ``summary`` and ``estimate_ms``.  Raises :class:`RuntimeError` with the last words of a
+    The record has ``compile_s``, ``summary``, ``estimate_ms``.  Raises :class:`RuntimeError` with the last words of a
     compiler that failed.
     """
     path = folder / f"{model.stem}.{runner.file_name}.{code_digest(runner)}.byoc"
