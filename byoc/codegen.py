@@ -64,6 +64,8 @@ class Peaks:
     families: floating-point operations per second of one family of ops, where it differs from `flops`; see
         :data:`byoc.partitioner.work.FAMILIES`.
     op_overhead: seconds that every composite takes, however little it does.
+    layout_bandwidth: bytes per second at which what crosses the target's boundary is brought into a layout of its own, or
+        out of it, where that is an image: a tensor of four dimensions or more.
     switch_overhead: seconds that a run loses where it goes from the target to another owner or back, as it does where
         the target has threads of its own that keep those of the runtime off the processors for a while.
     """
@@ -74,6 +76,7 @@ class Peaks:
     call_overhead: float = 2e-6
     families: Mapping[str, float] = field(default_factory=dict)
     op_overhead: float = 0.0
+    layout_bandwidth: float = float("inf")
     switch_overhead: float = 0.0
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from byoc.codegen import Peaks
-from byoc.graph import Graph, Node
+from byoc.graph import Graph, Node, Value
 from byoc.partitioner.cost import CostModel
 from byoc.partitioner.match import Candidate, TargetMatches
 from byoc.partitioner.min_cut import FORBIDDEN, Edge, label
-from byoc.partitioner.work import value_bytes
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,13 @@ def assign_by_cost(
     """
     names = ["host", *(m.target.name for m in matches)]
     peaks = [model.host, *(m.target.codegen.peaks for m in matches)]
-    outside = [_bytes_outside(graph, node, model) for node in graph.nodes]
+    outside = [_outside(graph, node) for node in graph.nodes]
+
+    def edge_of(op: int, owner: Peaks) -> float:
+        return sum(model.transfer(value, owner, owner) for value in outside[op])
+
     costs = [
-        [model.on_host(n) + outside[n.index] / model.host.link_bandwidth]
-        if constraints.allows(n.index, "host")
-        else [FORBIDDEN]
+        [model.on_host(n) + edge_of(n.index, model.host)] if constraints.allows(n.index, "host") else [FORBIDDEN]
         for n in graph.nodes
     ]
     picked: list[list[Candidate]] = []
@@ -77,7 +78,7 @@ def assign_by_cost(
         for candidate in picks:
             seconds = model.on_target(found.target, candidate.match)
             for i in candidate.ops:
-                costs[i][number] = seconds / len(candidate.ops) + outside[i] / peaks[number].link_bandwidth
+                costs[i][number] = seconds / len(candidate.ops) + edge_of(i, peaks[number])
             edges += _ties(candidate, number)
     start = _start(graph, matches, constraints, names)
     labels = label(costs, edges, start) if matches else [0] * len(graph.nodes)
@@ -101,12 +102,10 @@ def _start(graph: Graph, matches: Sequence[TargetMatches], constraints: Constrai
     return labels
 
 
-def _bytes_outside(graph: Graph, node: Node, model: CostModel) -> int:
-    """Bytes that an op has from the caller, and that the caller has from it."""
-    values = [v for v in node.inputs if v.producer is None and not v.is_constant]
-    if node.index in graph.results:
-        values += node.outputs
-    return sum(value_bytes(v, model.nominal_dim) for v in values)
+def _outside(graph: Graph, node: Node) -> list[Value]:
+    """What an op has from the caller, and the caller from it."""
+    given = [v for v in node.inputs if v.producer is None and not v.is_constant]
+    return [*given, *node.outputs] if node.index in graph.results else given
 
 
 def _transfers(graph: Graph, peaks: Sequence[Peaks], model: CostModel) -> list[Edge]:
@@ -115,19 +114,19 @@ def _transfers(graph: Graph, peaks: Sequence[Peaks], model: CostModel) -> list[E
     for node in graph.nodes:
         for value in node.inputs:
             if value.producer is not None:
-                nbytes, maker = value_bytes(value, model.nominal_dim), value.producer.index
-                handover = _Handover(peaks, model, nbytes, min(work[maker], work[node.index]))
+                maker = value.producer.index
+                handover = _Handover(peaks, model, value, min(work[maker], work[node.index]))
                 edges.append(Edge(maker, node.index, handover))
     return edges
 
 
 @dataclass(frozen=True, slots=True)
 class _Handover:
-    """Seconds between two ops by their owners: the bytes, a change of threads, and half the overhead of a call."""
+    """Seconds between two ops by their owners: the value, a change of threads, and half the overhead of a call."""
 
     peaks: Sequence[Peaks]
     model: CostModel
-    nbytes: int
+    value: Value
     work: float
 
     def __call__(self, a: int, b: int) -> float:
@@ -135,7 +134,7 @@ class _Handover:
             return 0.0
         one, other = self.peaks[a], self.peaks[b]
         call = max(one.call_overhead, other.call_overhead) / 2
-        return self.model.transfer(one, other, self.nbytes) + self.model.switch(one, other, self.work) + call
+        return self.model.transfer(self.value, one, other) + self.model.switch(one, other, self.work) + call
 
 
 def _ties(candidate: Candidate, number: int) -> list[Edge]:

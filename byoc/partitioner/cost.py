@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from byoc.codegen import VENDOR_FAULTS, Match, Peaks, guilty_line
 from byoc.errors import CheckError
-from byoc.graph import Node
+from byoc.graph import Node, Value
 from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.target import Target
 from byoc.partitioner.work import bytes_of, family_of, flops_of, value_bytes
@@ -16,7 +16,8 @@ from byoc.partitioner.work import bytes_of, family_of, flops_of, value_bytes
 HOST_PEAKS = Peaks(
     flops=1e11,
     bandwidth=4e10,
-    link_bandwidth=2e10,  # convolutions have their channels last: what enters or leaves is transposed
+    link_bandwidth=float("inf"),
+    layout_bandwidth=2e10,  # convolutions have their channels last
     call_overhead=5e-7,
     op_overhead=1e-6,
     families={
@@ -32,6 +33,7 @@ HOST_PEAKS = Peaks(
     },
 )
 
+_IMAGE_RANK = 4
 _ELEMENTWISE = ("arithmetic", "elementary")
 _FUSED_WITH = (*_ELEMENTWISE, "convolution 3x3", "convolution 1x1", "convolution", "depthwise", "product")
 
@@ -100,13 +102,13 @@ class CostModel:
         rate = peaks.families.get(family_of(nodes[heaviest]), peaks.flops)
         return flops[heaviest] / rate + (sum(flops) - flops[heaviest]) / peaks.flops
 
-    def transfer(self, a: Peaks, b: Peaks, nbytes: int) -> float:
-        """Seconds to hand `nbytes` from one owner to another."""
-        return nbytes / min(a.link_bandwidth, b.link_bandwidth)
+    def transfer(self, value: Value, a: Peaks, b: Peaks) -> float:
+        """Seconds to hand a value from one owner to another, or to the caller: `a` and `b` are the same then."""
+        seconds = 1 / min(a.link_bandwidth, b.link_bandwidth)
+        if value.shape is not None and len(value.shape) >= _IMAGE_RANK:
+            seconds += 1 / min(a.layout_bandwidth, b.layout_bandwidth)
+        return value_bytes(value, self.nominal_dim) * seconds
 
     def switch(self, a: Peaks, b: Peaks, work: float) -> float:
-        """Seconds that threads lose between two owners, where the ops on either side take `work` seconds at least.
-
-        It is no more than that: an op can do without the threads that it waits for, and a small one uses none.
-        """
-        return min(a.switch_overhead + b.switch_overhead, work)
+        """Seconds that threads lose between two owners; none where an op on either side takes no time (`work`)."""
+        return a.switch_overhead + b.switch_overhead if work else 0.0

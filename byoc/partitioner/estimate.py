@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from byoc.codegen import Match, Peaks
-from byoc.graph import Graph, Value
+from byoc.graph import Graph
 from byoc.partitioner.assign import Assignment
 from byoc.partitioner.boundary import boundary_of
 from byoc.partitioner.cost import CostModel
@@ -14,7 +14,6 @@ from byoc.partitioner.match import find_matches
 from byoc.partitioner.merge import Group, Merged
 from byoc.partitioner.plan import FunctionPlan
 from byoc.partitioner.target import Target
-from byoc.partitioner.work import value_bytes
 
 _HOST = -1  # the part of the host's ops
 
@@ -78,25 +77,25 @@ def _between(graph: Graph, parts: Sequence[Part], model: CostModel) -> float:
                 continue
             if (id(value), reader) not in crossed:
                 crossed.add((id(value), reader))
-                seconds += _moving(value, peaks[reader], peaks[reader if maker is None else maker], model)
+                seconds += model.transfer(value, peaks[reader], peaks[reader if maker is None else maker])
             if value.producer is not None and maker is not None:
                 work = min(model.on_host(value.producer), model.on_host(node))
                 switch = model.switch(peaks[maker], peaks[reader], work)
                 switches[maker, reader] = max(switch, switches.get((maker, reader), 0.0))
         if node.index in graph.results:
-            seconds += sum(_moving(value, peaks[reader], peaks[reader], model) for value in node.outputs)
+            seconds += sum(model.transfer(value, peaks[reader], peaks[reader]) for value in node.outputs)
     return seconds + sum(switches.values())
-
-
-def _moving(value: Value, one: Peaks, other: Peaks, model: CostModel) -> float:
-    return model.transfer(one, other, value_bytes(value, model.nominal_dim))
 
 
 def saving_of(graph: Graph, group: Group, assignment: Assignment, target: Target, model: CostModel) -> float:
     """Seconds that a partition saves over the host by the cost model; negative where it loses."""
     on_host = sum(model.on_host(graph.nodes[i]) for i in group.ops)
     on_target = sum(model.on_target(target, assignment.composites[c][1].match) for c in group.composites)
-    boundary = boundary_of(graph, group.ops, model.nominal_dim)
-    peaks = target.codegen.peaks
-    moved = (boundary.bytes_in + boundary.bytes_out) / peaks.link_bandwidth
-    return on_host - on_target - moved - peaks.call_overhead
+    return on_host - on_target - edge_seconds(graph, group.ops, target.codegen.peaks, model)
+
+
+def edge_seconds(graph: Graph, ops: Sequence[int], peaks: Peaks, model: CostModel) -> float:
+    """Seconds of a partition's call, and of what crosses its boundary."""
+    boundary = boundary_of(graph, ops, model.nominal_dim)
+    moving = sum(model.transfer(value, peaks, peaks) for value in (*boundary.inputs, *boundary.outputs))
+    return peaks.call_overhead + moving

@@ -10,8 +10,8 @@ from typing import Any
 import byoc
 from byoc.artifact import Artifact, EntryFunction, OpenedArtifact
 from byoc.graph import Graph
-from byoc.partitioner.boundary import boundary_of
 from byoc.partitioner.cost import CostModel
+from byoc.partitioner.estimate import edge_seconds
 from byoc.partitioner.match import find_matches
 from byoc.partitioner.measured import MeasuredCosts, composite_key, op_key
 from byoc.partitioner.plan import HOST, FunctionPlan, Plan
@@ -137,9 +137,7 @@ def shared_out(seconds: float, weights: Sequence[float]) -> list[float]:
 
 def _without_edges(seconds: float, graph: Graph, ops: Ops, target: Target, model: CostModel) -> float:
     """What a partition takes besides what the cost model charges for its call and for what crosses its boundary."""
-    peaks, edge = target.codegen.peaks, boundary_of(graph, ops, model.nominal_dim)
-    charged = peaks.call_overhead + (edge.bytes_in + edge.bytes_out) / peaks.link_bandwidth
-    return max(seconds - charged, _LEAST_SHARE * seconds)
+    return max(seconds - edge_seconds(graph, ops, target.codegen.peaks, model), _LEAST_SHARE * seconds)
 
 
 def _seconds_of_partitions(

@@ -38,7 +38,8 @@ class Dnnl(Codegen):
     peaks: ClassVar[Peaks] = Peaks(
         flops=4.4e11,
         bandwidth=7e10,
-        link_bandwidth=2e10,
+        link_bandwidth=float("inf"),
+        layout_bandwidth=4e10,
         call_overhead=4e-7,
         op_overhead=3e-7,
         switch_overhead=3.4e-5,  # OpenMP's threads spin before they sleep, and so do the runtime's
