@@ -64,8 +64,8 @@ class Peaks:
     families: floating-point operations per second of one family of ops, where it differs from `flops`; see
         :data:`byoc.partitioner.work.FAMILIES`.
     op_overhead: seconds that every composite takes, however little it does.
-    layout_bandwidth: bytes per second at which what crosses the target's boundary is brought into a layout of its own, or
-        out of it, where that is an image: a tensor of four dimensions or more.
+    layout_bandwidth: bytes per second at which an image (a tensor of four dimensions or more) that crosses the
+        target's boundary is brought into a layout of its own, or out of it.
     switch_overhead: seconds that a run loses where it goes from the target to another owner or back, as it does where
         the target has threads of its own that keep those of the runtime off the processors for a while.
     """

@@ -15,21 +15,21 @@ from byoc.partitioner.work import bytes_of, family_of, flops_of, value_bytes
 # By benchmarks/calibrate.py: two cores with AVX-512.
 HOST_PEAKS = Peaks(
     flops=1e11,
-    bandwidth=4e10,
+    bandwidth=5e10,
     link_bandwidth=float("inf"),
     layout_bandwidth=2e10,  # convolutions have their channels last
     call_overhead=5e-7,
-    op_overhead=1e-6,
+    op_overhead=5e-7,
     families={
         "convolution 3x3": 4.2e11,
         "convolution 1x1": 4.2e11,
         "convolution": 4.2e11,
-        "depthwise": 8e10,
-        "product": 3e11,
+        "depthwise": 6.5e10,
+        "product": 4.3e11,
         "pooling": 4e10,
-        "rows": 1.5e10,
-        "elementary": 2e10,
-        "arithmetic": 1e11,
+        "rows": 2.7e10,
+        "elementary": 2.2e10,
+        "arithmetic": 7e10,
     },
 )
 

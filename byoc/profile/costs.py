@@ -24,6 +24,7 @@ from byoc.runtime import Session
 Inputs = Callable[[EntryFunction], Mapping[str, Any]]
 Samples = dict[str, list[float]]
 Ops = tuple[int, ...]
+Times = Mapping[Ops, float]
 
 _LEAST_SHARE = 0.1  # of the time that a partition or composite takes: what is left without its call and its edges
 
@@ -117,22 +118,27 @@ def _on_target(probe: CostProbe, make_inputs: Inputs, runs: int, threads: int | 
     apart = _seconds_of_partitions(probe.apart, make_inputs, runs, threads)
     for name, whole in _seconds_of_partitions(probe.whole, make_inputs, runs, threads).items():
         graph = probe.plan.model.graphs[name]
-        estimates = {c.ops: model.on_target(target, c.match) for c in find_matches(graph, target).candidates}
-        for ops, seconds in whole.items():
-            members = [o for o in apart[name] if set(o) <= set(ops)]
-            weights = [
-                _without_edges(apart[name][o], graph, o, target, model) if estimates[o] else 0.0 for o in members
-            ]
-            shares = shared_out(_without_edges(seconds, graph, ops, target, model), weights)
-            for member, share in zip(members, shares, strict=True):
-                samples.setdefault(composite_key(graph.nodes[i] for i in member), []).append(share)
+        for ops, seconds in shared_out(graph, whole, apart[name], target, model).items():
+            samples.setdefault(composite_key(graph.nodes[i] for i in ops), []).append(seconds)
     return samples
 
 
-def shared_out(seconds: float, weights: Sequence[float]) -> list[float]:
-    """`seconds` in parts that are to each other as the weights; nothing where no weight is positive."""
-    total = sum(weights)
-    return [seconds * weight / total if total else 0.0 for weight in weights]
+def shared_out(graph: Graph, whole: Times, apart: Times, target: Target, model: CostModel) -> dict[Ops, float]:
+    """What each composite takes of the time of its partition.
+
+    Parameters
+    ----------
+    whole, apart: seconds of the target's partitions by their ops, as they are planned and with every composite apart.
+    """
+    estimates = {c.ops: model.on_target(target, c.match) for c in find_matches(graph, target).candidates}
+    shares: dict[Ops, float] = {}
+    for ops, seconds in whole.items():
+        inside = _without_edges(seconds, graph, ops, target, model)
+        members = [o for o in apart if set(o) <= set(ops)]
+        weights = [_without_edges(apart[o], graph, o, target, model) if estimates[o] else 0.0 for o in members]
+        total = sum(weights) or 1.0
+        shares |= {o: inside * weight / total for o, weight in zip(members, weights, strict=True)}
+    return shares
 
 
 def _without_edges(seconds: float, graph: Graph, ops: Ops, target: Target, model: CostModel) -> float:

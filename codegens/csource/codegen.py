@@ -55,20 +55,20 @@ class CSourceCodegen(Codegen):
     # Measured by benchmarks/calibrate.py: two cores with AVX-512.
     peaks: ClassVar[Peaks] = Peaks(
         flops=4e11,
-        bandwidth=5e10,
+        bandwidth=1e11,
         link_bandwidth=float("inf"),
         call_overhead=5e-7,
-        op_overhead=2e-6,
+        op_overhead=1e-6,
         families={
             "convolution 3x3": 5e11,
             "convolution 1x1": 3.4e11,
-            "convolution": 3.8e11,
-            "depthwise": 3.5e10,
-            "product": 3.7e11,
-            "pooling": 5e9,
-            "rows": 2e10,
-            "elementary": 2.5e10,
-            "arithmetic": 1.5e10,
+            "convolution": 3.3e11,
+            "depthwise": 4e10,
+            "product": 4.3e11,
+            "pooling": 5.5e9,
+            "rows": 3e10,
+            "elementary": 1e11,
+            "arithmetic": 3e10,
         },
     )
 

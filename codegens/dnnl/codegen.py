@@ -37,21 +37,21 @@ class Dnnl(Codegen):
     # Of primitives inside a partition, two cores with AVX-512; what crosses its edges is reordered on the way.
     peaks: ClassVar[Peaks] = Peaks(
         flops=4.4e11,
-        bandwidth=7e10,
+        bandwidth=1e11,
         link_bandwidth=float("inf"),
         layout_bandwidth=4e10,
         call_overhead=4e-7,
-        op_overhead=3e-7,
+        op_overhead=1.5e-6,
         switch_overhead=3.4e-5,  # OpenMP's threads spin before they sleep, and so do the runtime's
         families={
-            "convolution 3x3": 7e11,
+            "convolution 3x3": 8e11,
             "convolution 1x1": 4.6e11,
             "convolution": 4.6e11,
-            "depthwise": 1.2e11,
-            "product": 4e11,
-            "pooling": 4e10,
-            "rows": 2e10,
-            "elementary": 4e10,
+            "depthwise": 1e11,
+            "product": 4.5e11,
+            "pooling": 8e10,
+            "rows": 5e10,
+            "elementary": 1.5e10,
             "arithmetic": 4e10,
         },
     )

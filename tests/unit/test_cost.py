@@ -74,3 +74,13 @@ def test_the_host_fuses_element_wise_ops_with_what_they_read() -> None:
     model = CostModel(1, peaks)
     assert model.on_host(first) == pytest.approx(2.0 + 2 * 400 / 80)
     assert model.on_host(second) == pytest.approx(100 / 1e3)
+
+
+def test_only_an_image_changes_its_layout_at_an_edge() -> None:
+    turning = Peaks(link_bandwidth=float("inf"), layout_bandwidth=100.0)
+    plain = Peaks(link_bandwidth=1000.0)
+    image, rows = Value("x", "float32", (1, 2, 5, 5)), Value("y", "float32", (10, 5))
+    model = CostModel(1)
+    assert model.transfer(image, turning, turning) == pytest.approx(200 / 100)
+    assert model.transfer(image, plain, turning) == pytest.approx(200 / 100 + 200 / 1000)
+    assert model.transfer(rows, plain, turning) == pytest.approx(200 / 1000)
