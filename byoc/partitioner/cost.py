@@ -19,7 +19,7 @@ HOST_PEAKS = Peaks(
     link_bandwidth=float("inf"),
     layout_bandwidth=2e10,  # convolutions have their channels last
     call_overhead=5e-7,
-    op_overhead=5e-7,
+    op_overhead=1e-7,
     families={
         "convolution 3x3": 4.2e11,
         "convolution 1x1": 4.2e11,

@@ -57,8 +57,8 @@ class CSourceCodegen(Codegen):
         flops=4e11,
         bandwidth=1e11,
         link_bandwidth=float("inf"),
-        call_overhead=5e-7,
-        op_overhead=1e-6,
+        call_overhead=1e-6,
+        op_overhead=3e-7,
         families={
             "convolution 3x3": 5e11,
             "convolution 1x1": 3.4e11,

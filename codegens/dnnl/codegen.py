@@ -40,8 +40,8 @@ class Dnnl(Codegen):
         bandwidth=1e11,
         link_bandwidth=float("inf"),
         layout_bandwidth=4e10,
-        call_overhead=4e-7,
-        op_overhead=1.5e-6,
+        call_overhead=1e-6,
+        op_overhead=1e-6,
         switch_overhead=3.4e-5,  # OpenMP's threads spin before they sleep, and so do the runtime's
         families={
             "convolution 3x3": 8e11,
