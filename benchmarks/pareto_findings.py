@@ -25,6 +25,17 @@ from byoc.text_table import bytes_text
 from tests.models import shared_folder
 
 SPACES = Path(__file__).resolve().parents[1] / "examples" / "pareto"
+# The paper's findings as choices: one value in the place of another, all else being equal.
+FINDINGS: tuple[tuple[str, str, tuple[tuple[Any, Any], ...]], ...] = (
+    ("keys are more sensitive than values", "bits", (("k2v4", "k4v2"), ("k2v8", "k8v2"), ("k4v8", "k8v4"))),
+    ("per-token is the best granularity", "granularity",
+     (("per-tensor", "per-token"), ("per-block", "per-token"), ("per-channel", "per-token"))),
+    ("small models want small groups", "group", ((32, 8), (128, 8), (128, 32))),
+    ("keys of 4 bits need a transform", "key_transform", (("none", "hadamard"), ("none", "mean"))),
+    ("the chunk is neutral for accuracy", "chunk", ((64, 256), (256, 0))),
+    ("AWQ at 4 bits costs little", "weights", (("f32", "awq4:g32"), ("f32", "rtn4:g32"), ("rtn4:g32", "awq4:g32"))),
+    ("which values are best depends on the model", "bits", (("k4v4", "k4v2"), ("k8v8", "k4v4"))),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,24 @@ def print_effects(report: Report) -> None:
         )
 
 
+def print_findings(report: Report) -> None:
+    """Each finding with the points of loss that its choices change, and whether the interval shows it."""
+    known = {(e["axis"], e["than"], e["value"]): e["loss"] for e in report.effects}
+    for sentence, axis, choices in FINDINGS:
+        print(f"\n{report.model}: {sentence}")
+        for than, value in choices:
+            if (axis, than, value) in known:
+                loss, sign = known[axis, than, value], 1
+            elif (axis, value, than) in known:
+                loss, sign = known[axis, value, than], -1
+            else:
+                print(f"  {value} for {than}: not measured")
+                continue
+            low, high = sorted(sign * loss[k] for k in ("low", "high"))
+            shown = "worse" if low > 0 else "better" if high < 0 else "not shown to differ"
+            print(f"  {value} for {than}: {sign * loss['value']:+.2f} ({low:+.2f} to {high:+.2f}), {shown}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -157,6 +186,8 @@ def main() -> None:
             print_effects(report)
             if chosen.resident and space == "main":
                 print_resident(report)
+            if space == "findings":
+                print_findings(report)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,16 +96,8 @@ def command(
             "name a folder in the layout of Hugging Face; byoc compile --kv takes an ONNX model as it is",
         )
     config = read_config(model)
-    space, chosen = read_space(space_file)
-    for written in tasks:
-        name, options = parse_task(written)
-        chosen[name] = {**chosen.get(name, {}), **options}
-    if text is not None:
-        chosen["perplexity"] = {**chosen.get("perplexity", {}), "text": str(text)}
-    if not chosen:
-        raise UsageError(
-            "no task is given", "accuracy is measured by tasks", "--text corpus.txt measures perplexity on a text"
-        )
+    space, in_file = read_space(space_file)
+    chosen = chosen_tasks(in_file, tasks, text)
     if calibrate is not None:
         read_calibration(calibrate, model)  # a wrong file is told before anything is compiled
     database = db or Path(f"{model.resolve().name}.pareto.db")
@@ -126,6 +119,21 @@ def command(
         raise
     _write(report, model, output, save_report, csv_file)
     _answer(report, model, {"page": output, "report": save_report, "csv": csv_file}, as_json)
+
+
+def chosen_tasks(in_file: dict[str, Any], written: Sequence[str], text: Path | None) -> dict[str, dict[str, Any]]:
+    """Options by task: those of the space's file, those of ``--task``, and ``--text``, each before the one ahead of it.
+
+    Raises :class:`UsageError` where there is no task.
+    """
+    chosen = {name: dict(options) for name, options in in_file.items()}
+    for name, options in [*map(parse_task, written), *([("perplexity", {"text": str(text)})] if text else [])]:
+        chosen[name] = {**chosen.get(name, {}), **options}
+    if not chosen:
+        raise UsageError(
+            "no task is given", "accuracy is measured by tasks", "--text corpus.txt measures perplexity on a text"
+        )
+    return chosen
 
 
 def parse_task(text: str) -> tuple[str, dict[str, Any]]:

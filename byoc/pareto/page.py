@@ -55,9 +55,12 @@ def _advice(report: Report, model: str) -> str:
     items = []
     for row in report.frontier:
         command = Configuration.from_dict(row).command(model, report.context)
-        loss = row["loss"]
+        loss, measured = row["loss"], row.get("resident")
         text = f"loss {loss['value']:.2f}% ({loss['low']:.2f} to {loss['high']:.2f})"
-        items.append(f"<li><b>{bytes_text(row['memory']['total'])}</b>, {text}<pre>{html.escape(command)}</pre></li>")
+        if measured:
+            text += f", prefill {measured['prefill_rate']:,.0f} and decode {measured['decode_rate']:,.0f} tokens/s"
+        size = bytes_text(row["memory"]["total"])
+        items.append(f"<li>For <b>{size}</b>: {text}<pre>{html.escape(command)}</pre></li>")
     return f"<ul>{''.join(items)}</ul>"
 
 
@@ -77,12 +80,11 @@ def _baselines(report: Report) -> str:
 def _longer(report: Report) -> str:
     if not report.longer:
         return ""
-    names = [*report.longer[0]["baselines"], *report.longer[0]["configurations"]]
+    head = ("tokens", *(f"{entry['context']:,}" for entry in report.longer))
     rows = []
-    for entry in report.longer:
-        totals = {**entry["baselines"], **entry["configurations"]}
-        rows.append([f"{entry['context']:,}", *(bytes_text(totals[n]) for n in names)])
-    head = ("context", *(f"float16, {n}" if n in report.longer[0]["baselines"] else n for n in names))
+    for part, prefix in (("baselines", "float16, "), ("configurations", "")):
+        for name in report.longer[0][part]:
+            rows.append([prefix + name, *(bytes_text(entry[part][name]) for entry in report.longer)])
     return f"<h2>Longer contexts, modelled</h2>{_table(head, rows)}"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,8 @@ def search(
         found[space.reference] = reference
     finally:
         store.close()
-    report = make_report(study, config, reference, found, layers, bootstrap, effort, progress)
-    left_out = [{"reason": reason, "count": count} for reason, count in candidates.left_out.items()]
-    return replace(report, left_out=left_out)
+    findings = Findings(reference, found, layers, candidates.left_out)
+    return make_report(study, config, findings, bootstrap, effort, progress)
 
 
 def study_key(study: Study) -> str:
@@ -99,38 +98,49 @@ def study_key(study: Study) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a search measured.
+
+    Attributes
+    ----------
+    outcomes: of all configurations that were looked at, the reference among them.
+    left_out: why some of the space does not fit the model, with the number of configurations.
+    """
+
+    reference: Outcome
+    outcomes: Mapping[Configuration, Outcome]
+    layers: Sequence[Sensitivity]
+    left_out: Mapping[str, int]
+
+
 def make_report(
-    study: Study,
-    config: ModelConfig,
-    reference: Outcome,
-    found: dict[Configuration, Outcome],
-    layers: Sequence[Sensitivity],
-    bootstrap: Bootstrap,
-    effort: Effort,
-    progress: Progress,
+    study: Study, config: ModelConfig, findings: Findings, bootstrap: Bootstrap, effort: Effort, progress: Progress
 ) -> Report:
     """Intervals, the frontier among those that saw all items, and what is measured of it."""
-    good = [o for o in found.values() if not o.error]
+    good = [o for o in findings.outcomes.values() if not o.error]
+    reference = findings.reference.configuration
     whole = [o for o in good if all(len(o.items[n]) == len(t) for n, t in bootstrap.tasks)]
     made = frontier(whole, bootstrap)
     rows = [_row(o, made, bootstrap) for o in sorted(good, key=lambda o: (_memory(o).total, o.configuration))]
     if effort.resident:
-        measured = [r for r in rows if r["frontier"] or Configuration.from_dict(r) == reference.configuration]
+        measured = [r for r in rows if r["frontier"] or Configuration.from_dict(r) == reference]
         for i, row in enumerate(measured):
             progress("resident", i, len(measured))
             row["resident"] = _resident(study, Configuration.from_dict(row))
     return Report(
         model=Path(study.folder).resolve().name,
         context=study.context,
-        reference=reference.configuration.as_dict(),
+        reference=reference.as_dict(),
         tasks=[{"name": n, "items": len(t), "higher": t.higher, "options": thaw(o)}
                for (n, o), (_, t) in zip(study.tasks, bootstrap.tasks, strict=True)],
         rows=rows,
         baselines=_baselines(config, study.context, rows),
         longer=_longer(config, study.context, [r for r in rows if r["frontier"]]),
         sensitivity=[{"low": s.mixed.low, "keep": s.mixed.keep, "losses": [asdict(i) for i in s.losses]}
-                     for s in layers],
-        refused=[{**o.configuration.as_dict(), "error": o.error} for o in found.values() if o.error],
+                     for s in findings.layers],
+        refused=[{**o.configuration.as_dict(), "error": o.error} for o in findings.outcomes.values() if o.error],
+        left_out=[{"reason": reason, "count": count} for reason, count in findings.left_out.items()],
         effects=[asdict(effect) for effect in effects(good, bootstrap)],
     )  # fmt: skip
 

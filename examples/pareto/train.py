@@ -57,7 +57,8 @@ def sequences(random: np.random.Generator, rows: int, length: int, needles: int,
         values = random.integers(*VALUES, (needles, 2))
         for place, key, pair in zip(random.permutation(room)[:needles], keys, values, strict=True):
             ids[i, 1 + 5 * place : 6 + 5 * place] = KEY, key, VALUE, *pair
-        for j, which in enumerate(random.permutation(needles)[:questions]):
+        # A key may be asked twice: else the last answers are those that were not given yet, whatever the key.
+        for j, which in enumerate(random.integers(needles, size=questions)):
             at = length - 5 * (questions - j)
             ids[i, at : at + 5] = ASK, keys[which], ANSWER, *values[which]
             answers[i, at + 3 : at + 5] = True

@@ -64,7 +64,7 @@
     return label;
   }
 
-  const SIZE = { width: 960, height: 440, left: 70, right: 20, top: 16, bottom: 46 };
+  const SIZE = { width: 960, height: 460, left: 70, right: 20, top: 16, bottom: 46 };
   function ticks(low, high, count) {
     const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough), made = [];
@@ -72,43 +72,70 @@
     return made;
   }
 
+  // Memory by ratios; loss by points near zero and by ratios beyond, so that neither the reference nor what breaks
+  // pushes the others into a corner.
+  const MEMORY = { bend: Math.log, marks: (low, high) => (high / low < 3 ? ticks(low, high, 8) : steps([1, 1.5, 2, 3, 4, 5, 7]).filter((v) => v >= low && v <= high)) };
+  const LOSS = { bend: Math.asinh, marks: (low, high) => (high - low < 2 ? ticks(low, high, 6) : [0, ...steps([1, 2, 5]).filter((v) => v >= 0.5).flatMap((v) => [v, -v])].filter((v) => v >= low && v <= high)) };
+  function steps(digits) {
+    return [-3, -2, -1, 0, 1, 2, 3, 4, 5, 6].flatMap((power) => digits.map((digit) => +(digit * 10 ** power).toPrecision(3)));
+  }
+
+  function scale(kind, values, first, last) {
+    const bent = values.map(kind.bend), [least, most] = [Math.min(...bent), Math.max(...bent)];
+    const pad = (most - least || Math.abs(most) || 1) * 0.06;
+    const place = (v) => first + ((kind.bend(v) - least + pad) / (most - least + 2 * pad)) * (last - first);
+    return { place, marks: kind.marks(Math.min(...values), Math.max(...values)) };
+  }
+
   function drawPlot(seen) {
     const svg = document.querySelector("#plot svg");
     svg.replaceChildren();
     svg.setAttribute("viewBox", `0 0 ${SIZE.width} ${SIZE.height}`);
     if (!seen.length) { svg.append(element("text", { x: 80, y: 40 }, "No configuration passes the filters.")); return; }
-    const totals = seen.map((row) => row.memory.total / 2 ** 20);
-    const pad = (a, b) => ((b - a) || Math.abs(b) || 1) * 0.06;
-    let [x0, x1] = [Math.min(...totals), Math.max(...totals)];
-    [x0, x1] = [Math.max(0, x0 - pad(x0, x1)), x1 + pad(x0, x1)];
-    let [y0, y1] = [Math.min(0, ...seen.map((r) => r.loss.value)), Math.max(1, ...seen.map((r) => r.loss.value))];
-    [y0, y1] = [y0 - pad(y0, y1), y1 + pad(y0, y1)];
-    const x = (v) => SIZE.left + ((v - x0) / (x1 - x0)) * (SIZE.width - SIZE.left - SIZE.right);
-    const y = (v) => SIZE.height - SIZE.bottom - ((v - y0) / (y1 - y0)) * (SIZE.height - SIZE.top - SIZE.bottom);
-    const inside = (v) => Math.min(y1, Math.max(y0, v));
-    for (const v of ticks(x0, x1, 8)) {
-      svg.append(element("path", { class: "axis", d: `M${x(v)} ${SIZE.top}V${SIZE.height - SIZE.bottom}` }));
-      svg.append(element("text", { class: "soft", x: x(v), y: SIZE.height - 28, "text-anchor": "middle" }, +v.toPrecision(6)));
+    const [right, foot] = [SIZE.width - SIZE.right, SIZE.height - SIZE.bottom];
+    const front = seen.filter((row) => row.frontier), size = (row) => row.memory.total / 2 ** 20;
+    const x = scale(MEMORY, seen.map(size), SIZE.left, right);
+    const y = scale(LOSS, [0, 1, ...seen.map((row) => row.loss.value), ...front.flatMap((row) => [row.loss.low, row.loss.high])], foot, SIZE.top);
+    for (const v of x.marks) {
+      svg.append(element("path", { class: "axis", d: `M${x.place(v)} ${SIZE.top}V${foot}` }));
+      svg.append(element("text", { class: "soft", x: x.place(v), y: SIZE.height - 28, "text-anchor": "middle" }, +v.toPrecision(6)));
     }
-    for (const v of ticks(y0, y1, 6)) {
-      svg.append(element("path", { class: "axis", d: `M${SIZE.left} ${y(v)}H${SIZE.width - SIZE.right}` }));
-      svg.append(element("text", { class: "soft", x: SIZE.left - 8, y: y(v) + 4, "text-anchor": "end" }, +v.toPrecision(6) + "%"));
+    for (const v of y.marks) {
+      svg.append(element("path", { class: "axis", d: `M${SIZE.left} ${y.place(v)}H${right}` }));
+      svg.append(element("text", { class: "soft", x: SIZE.left - 8, y: y.place(v) + 4, "text-anchor": "end" }, +v.toPrecision(6) + "%"));
     }
     svg.append(element("text", { x: (SIZE.left + SIZE.width) / 2, y: SIZE.height - 8, "text-anchor": "middle" }, "memory in MiB: weights, cache, activations"));
     svg.append(element("text", { x: -SIZE.height / 2, y: 16, "text-anchor": "middle", transform: "rotate(-90)" }, "loss"));
-    const front = seen.filter((row) => row.frontier);
-    let path = "";
-    front.forEach((row, i) => { const [a, b] = [x(row.memory.total / 2 ** 20), y(row.loss.value)]; path += i ? `H${a}V${b}` : `M${a} ${b}`; });
-    svg.append(element("path", { class: "step", d: path + `H${SIZE.width - SIZE.right}` }));
-    for (const row of [...seen.filter((r) => !r.frontier), ...front]) {
-      const [a, b] = [x(row.memory.total / 2 ** 20), y(row.loss.value)];
-      if (row.frontier) svg.append(element("path", { class: "whisker", d: `M${a} ${y(inside(row.loss.low))}V${y(inside(row.loss.high))}` }));
-      const kind = "point" + (row.frontier ? " frontier" : "") + (row.part < 1 ? " early" : "");
-      const point = element("circle", { class: kind, cx: a, cy: b, r: row.frontier ? 6 : 4.5, tabindex: 0, "aria-label": name(row) });
-      for (const event of ["mouseenter", "focus"]) point.addEventListener(event, () => tell(row, a, b));
-      for (const event of ["mouseleave", "blur"]) point.addEventListener(event, () => { document.getElementById("tip").hidden = true; });
-      point.addEventListener("click", () => choose(row));
-      svg.append(point);
+    const placed = (row) => [x.place(size(row)), y.place(row.loss.value)];
+    const path = front.map(placed).map(([a, b], i) => (i ? `H${a}V${b}` : `M${a} ${b}`)).join("");
+    if (path) svg.append(element("path", { class: "step", d: path + `H${right}` }));
+    for (const row of front) svg.append(element("path", { class: "whisker", d: `M${placed(row)[0]} ${y.place(row.loss.low)}V${y.place(row.loss.high)}` }));
+    for (const row of [...seen.filter((r) => !r.frontier), ...front]) svg.append(drawPoint(row, ...placed(row)));
+    drawLabels(svg, front.map((row) => [row, ...placed(row)]), seen.map(placed));
+  }
+
+  function drawPoint(row, a, b) {
+    const kind = "point" + (row.frontier ? " frontier" : "") + (row.part < 1 ? " early" : "");
+    const point = element("circle", { class: kind, cx: a, cy: b, r: row.frontier ? 6 : 4.5, tabindex: 0, "aria-label": name(row) });
+    for (const event of ["mouseenter", "focus"]) point.addEventListener(event, () => tell(row, a, b));
+    for (const event of ["mouseleave", "blur"]) point.addEventListener(event, () => { document.getElementById("tip").hidden = true; });
+    point.addEventListener("click", () => choose(row));
+    return point;
+  }
+
+  // Names of the frontier, each at the nearest place that no point and no other name has.
+  function drawLabels(svg, named, points) {
+    const taken = points.map(([a, b]) => [a - 7, b - 7, a + 7, b + 7]);
+    const free = (box) => box[1] > SIZE.top && box[2] < SIZE.width - SIZE.right && box[3] < SIZE.height - SIZE.bottom &&
+      taken.every((other) => box[0] > other[2] || box[2] < other[0] || box[1] > other[3] || box[3] < other[1]);
+    for (const [row, a, b] of named) {
+      const text = `${row.kv} ${row.weights}`, wide = 6.7 * text.length;
+      const offsets = [12, 40, 80, 130].flatMap((right) => [0, -16, 16, -32, 32, -48, 48, -64, 64, -96, 96].map((down) => [right, down]));
+      const found = offsets.map(([right, down]) => [a + right, b + down - 8, a + right + wide, b + down + 6]).find(free);
+      if (!found) continue;
+      taken.push(found);
+      svg.append(element("path", { class: "leader", d: `M${a} ${b}L${found[0] - 2} ${found[1] + 8}` }));
+      svg.append(element("text", { class: "name", x: found[0], y: found[1] + 12 }, text));
     }
   }
 
@@ -133,9 +160,11 @@
     ["loss", (r) => r.loss.value, percent], ["from", (r) => r.loss.low, percent], ["to", (r) => r.loss.high, percent],
     ...data.tasks.map((t) => [t.name, (r) => r.scores[t.name].value, (v) => v.toFixed(4)]),
     ["items", (r) => r.part, (v) => Math.round(100 * v) + "%"],
-    ["prefill/s", (r) => (r.resident ? r.resident.prefill_rate : -1), (v) => (v < 0 ? "" : v.toFixed(0))],
-    ["decode/s", (r) => (r.resident ? r.resident.decode_rate : -1), (v) => (v < 0 ? "" : v.toFixed(0))],
-    ["resident", (r) => (r.resident ? r.resident.peak : -1), (v) => (v < 0 ? "" : mib(v))],
+    ...(rows.some((row) => row.resident) ? [
+      ["prefill/s", (r) => (r.resident ? r.resident.prefill_rate : -1), (v) => (v < 0 ? "" : v.toFixed(0))],
+      ["decode/s", (r) => (r.resident ? r.resident.decode_rate : -1), (v) => (v < 0 ? "" : v.toFixed(0))],
+      ["resident", (r) => (r.resident ? r.resident.peak : -1), (v) => (v < 0 ? "" : mib(v))],
+    ] : []),
   ];
   let order = { column: 1, up: true };
   function drawTable(seen) {

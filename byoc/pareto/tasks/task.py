@@ -37,7 +37,7 @@ class Subject:
             raise UsageError(
                 "the task reads text, the model has no tokenizer.json",
                 "text is turned into tokens with it",
-                "use a task on token ids, such as recall or needle with ids",
+                "give the text as token ids in an .npy file, or use a task on ids, such as recall or needle",
             )
         return self.tokenizer.encode(text)
 
