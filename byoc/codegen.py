@@ -64,6 +64,7 @@ class Peaks:
     families: floating-point operations per second of one family of ops, where it differs from `flops`; see
         :data:`byoc.partitioner.work.FAMILIES`.
     op_overhead: seconds that every composite takes, however little it does.
+    family_overheads: the same for one family of ops, where it differs, as it does where threads have to be started.
     layout_bandwidth: bytes per second at which an image (a tensor of four dimensions or more) that crosses the
         target's boundary is brought into a layout of its own, or out of it.
     switch_overhead: seconds that a run loses where it goes from the target to another owner or back, as it does where
@@ -76,6 +77,7 @@ class Peaks:
     call_overhead: float = 2e-6
     families: Mapping[str, float] = field(default_factory=dict)
     op_overhead: float = 0.0
+    family_overheads: Mapping[str, float] = field(default_factory=dict)
     layout_bandwidth: float = float("inf")
     switch_overhead: float = 0.0
 

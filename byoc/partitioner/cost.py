@@ -21,15 +21,21 @@ HOST_PEAKS = Peaks(
     call_overhead=5e-7,
     op_overhead=1e-7,
     families={
-        "convolution 3x3": 4.2e11,
-        "convolution 1x1": 4.2e11,
+        "convolution 3x3": 4.7e11,
+        "convolution 1x1": 4.5e11,
         "convolution": 4.2e11,
-        "depthwise": 6.5e10,
+        "depthwise": 1e11,
         "product": 4.3e11,
         "pooling": 4e10,
         "rows": 2.7e10,
         "elementary": 2.2e10,
         "arithmetic": 7e10,
+    },
+    family_overheads={
+        "convolution 3x3": 8e-6,
+        "convolution 1x1": 3e-6,
+        "convolution": 4e-6,
+        "depthwise": 5e-6,
     },
 )
 
@@ -87,13 +93,13 @@ class CostModel:
         if len(match.nodes) == 1 and bytes_of(match.root, self.nominal_dim) == 0:
             return 0.0
         traffic = sum(value_bytes(v, self.nominal_dim) for v in (*match.inputs, *match.outs))
-        return peaks.op_overhead + max(self._compute(match.nodes, peaks), traffic / peaks.bandwidth)
+        return self._at_least(match.nodes, peaks) + max(self._compute(match.nodes, peaks), traffic / peaks.bandwidth)
 
     def _roofline(self, node: Node, peaks: Peaks) -> float:
         traffic = bytes_of(node, self.nominal_dim)
         if traffic == 0:
             return 0.0
-        return peaks.op_overhead + max(self._compute((node,), peaks), traffic / peaks.bandwidth)
+        return self._at_least((node,), peaks) + max(self._compute((node,), peaks), traffic / peaks.bandwidth)
 
     def _compute(self, nodes: Sequence[Node], peaks: Peaks) -> float:
         """Seconds of arithmetic: the heaviest op at the rate of its family, what is fused with it at the best one."""
@@ -101,6 +107,10 @@ class CostModel:
         heaviest = max(range(len(nodes)), key=flops.__getitem__)
         rate = peaks.families.get(family_of(nodes[heaviest]), peaks.flops)
         return flops[heaviest] / rate + (sum(flops) - flops[heaviest]) / peaks.flops
+
+    def _at_least(self, nodes: Sequence[Node], peaks: Peaks) -> float:
+        """Seconds that ops take together however little they do: those of the family that takes most."""
+        return max(peaks.family_overheads.get(family_of(n), peaks.op_overhead) for n in nodes)
 
     def transfer(self, value: Value, a: Peaks, b: Peaks) -> float:
         """Seconds to hand a value from one owner to another, or to the caller: `a` and `b` are the same then."""

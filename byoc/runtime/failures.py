@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from byoc.artifact.manifest import EntryFunction, Manifest
 from byoc.errors import SessionError
 from byoc.runtime.native import message_of
+from byoc.text_table import bytes_text
 
 if TYPE_CHECKING:
     from tvm_ffi import Tensor
 
     from byoc.runtime.machines import Machine
 
+_STORAGE = "vm.builtin.alloc_storage"
 _UNEQUAL = re.compile(r"\((-?\d+) vs\. (-?\d+)\)")
 
 
@@ -45,13 +49,21 @@ class PythonFailures:
         return symbol, error
 
 
-def failed_symbol(machine: Machine, entry: str, arguments: list[Tensor]) -> str | None:
-    """The function that fails when the call is made again; None if it does not fail again."""
-    running: list[str] = []
+@dataclass(frozen=True)
+class FailedCall:
+    """A function in which a run failed; `storage` is how many bytes it was to allocate, if that is what it does."""
+
+    symbol: str
+    storage: int | None = None
+
+
+def failed_call(machine: Machine, entry: str, arguments: list[Tensor]) -> FailedCall | None:
+    """The innermost call that fails when the run is made again; None if it does not fail again."""
+    running: list[FailedCall] = []
 
     def follow(function: Any, symbol: str, before: bool, result: Any, *rest: Any) -> int:
         if before:
-            running.append(str(symbol))
+            running.append(FailedCall(str(symbol), _bytes_asked(rest) if symbol == _STORAGE else None))
         else:
             running.pop()
         return 0
@@ -64,8 +76,22 @@ def failed_symbol(machine: Machine, entry: str, arguments: list[Tensor]) -> str 
     return None
 
 
-def session_error(manifest: Manifest, entry: EntryFunction, symbol: str | None, error: Exception) -> SessionError:
-    """The error to raise for a run in which ``symbol`` failed."""
+def _bytes_asked(arguments: Sequence[Any]) -> int:
+    """Of a call for storage: the virtual machine, the shape, which is in bytes, and where it is to lie."""
+    return math.prod(int(extent) for extent in arguments[1])
+
+
+def session_error(
+    manifest: Manifest, entry: EntryFunction, failed: FailedCall | None, error: Exception
+) -> SessionError:
+    """The error to raise for a run in which a call failed."""
+    symbol = failed.symbol if failed is not None else None
+    if failed is not None and failed.storage is not None:
+        return SessionError(
+            f'the run of "{entry.name}" failed for want of memory',
+            f"{bytes_text(failed.storage)} for results on their way are more than the system gives",
+            "give smaller inputs, or run where there is more memory",
+        )
     partition = next((part for part in manifest.partitions if part.symbol == symbol), None)
     said = message_of(error)
     if partition is not None:

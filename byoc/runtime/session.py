@@ -13,7 +13,7 @@ import numpy as np
 from byoc.artifact import EntryFunction, Manifest, check_compatible, open_artifact, read_manifest
 from byoc.artifact.interface import SYMBOL, USE_THREADS, interface_words
 from byoc.errors import ArtifactError, SessionError, UsageError, did_you_mean
-from byoc.runtime.failures import PythonFailures, failed_symbol, session_error
+from byoc.runtime.failures import FailedCall, PythonFailures, failed_call, session_error
 from byoc.runtime.inputs import InputBinder
 from byoc.runtime.machines import Instrument, Machine, MachinePool
 from byoc.runtime.native import load_library, load_runtime, message_of
@@ -202,10 +202,11 @@ class Session:
     def _failure(self, call: _Call, given: list[Tensor], machine: Machine, error: Exception) -> SessionError:
         """The error of a failed run, with the partition at fault, which a second run shows."""
         symbol, cause = self._python.last()
-        if symbol is None:
-            symbol = failed_symbol(machine, call.entry.name, [*given, *call.weights])
+        failed = FailedCall(symbol) if symbol is not None else None
+        if failed is None:
+            failed = failed_call(machine, call.entry.name, [*given, *call.weights])
         self._pool.replace(machine)
-        return session_error(self.manifest, call.entry, symbol, cause or error)
+        return session_error(self.manifest, call.entry, failed, cause or error)
 
 
 class _Call:

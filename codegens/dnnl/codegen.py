@@ -45,14 +45,20 @@ class Dnnl(Codegen):
         switch_overhead=3.4e-5,  # OpenMP's threads spin before they sleep, and so do the runtime's
         families={
             "convolution 3x3": 8e11,
-            "convolution 1x1": 4.6e11,
-            "convolution": 4.6e11,
-            "depthwise": 1e11,
+            "convolution 1x1": 4.9e11,
+            "convolution": 4.9e11,
+            "depthwise": 2e11,
             "product": 4.5e11,
             "pooling": 8e10,
             "rows": 5e10,
             "elementary": 1.5e10,
             "arithmetic": 4e10,
+        },
+        family_overheads={
+            "convolution 3x3": 2e-6,
+            "convolution 1x1": 3e-6,
+            "convolution": 2e-6,
+            "depthwise": 4e-6,
         },
     )
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from tvm import relax
 
+import byoc
 from byoc.artifact import Artifact, PartitionRecord
 from byoc.errors import ArtifactError, SessionError
 from byoc.lower.compile_c import find_compiler
@@ -150,3 +152,22 @@ def test_an_instrument_may_leave_a_call_out(session: Session) -> None:
 
     session.set_instrument(skip)
     np.testing.assert_array_equal(session.run({"x": numbers(2)})["y"], np.full((2, 8), 5.0))
+
+
+def test_a_run_without_enough_memory_says_how_much_it_asked_for() -> None:
+    info = helper.make_tensor_value_info
+    axes = [helper.make_tensor(name, TensorProto.INT64, [1], [axis]) for name, axis in (("first", 0), ("last", 1))]
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "last"], ["column"]),
+        helper.make_node("Unsqueeze", ["x", "first"], ["row"]),
+        helper.make_node("Mul", ["column", "row"], ["products"]),
+        helper.make_node("ReduceSum", ["products", "first"], ["y"], keepdims=0),
+    ]
+    ends = [[info(name, TensorProto.FLOAT, ["N"])] for name in "xy"]
+    graph = helper.make_graph(nodes, "outer", *ends, axes)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with byoc.compile(model, use_cache=False).session() as session:
+        with pytest.raises(SessionError, match='the run of "main" failed for want of memory') as caught:
+            session.run({"x": np.ones(2**22, np.float32)})
+        assert caught.value.why == "64 TiB for results on their way are more than the system gives"
+        np.testing.assert_array_equal(session.run({"x": np.ones(3, np.float32)})["y"], [3.0, 3.0, 3.0])

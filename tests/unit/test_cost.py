@@ -62,6 +62,12 @@ def test_memory_bounds_what_has_little_to_compute_and_every_composite_has_its_ov
     assert seconds(node("add", [(10,), (10,)], (10,)), peaks) == pytest.approx(3.0 + 3 * 40 / 120)
 
 
+def test_a_family_has_an_overhead_of_its_own_and_others_the_general_one() -> None:
+    peaks = Peaks(flops=1e12, bandwidth=1e12, op_overhead=1.0, family_overheads={"product": 5.0})
+    assert seconds(node("matmul", [(10, 5), (5, 10)], (10, 10)), peaks) == pytest.approx(5.0)
+    assert seconds(node("add", [(10,), (10,)], (10,)), peaks) == pytest.approx(1.0)
+
+
 def test_what_moves_nothing_costs_nothing() -> None:
     assert seconds(node("reshape", [(2, 3)], (6,)), Peaks(op_overhead=1.0)) == 0.0
 
