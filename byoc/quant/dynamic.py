@@ -14,7 +14,7 @@ from byoc.errors import QuantizationError
 from byoc.importer.source import ModelSource, read_model
 from byoc.importer.tensors import TensorReader
 from byoc.quant.float_graph import FloatGraph, attribute, float_graph
-from byoc.quant.layers import kept_nodes
+from byoc.quant.keep import kept_nodes
 from byoc.quant.result import write_whole
 
 

@@ -37,7 +37,6 @@ class FloatGraph:
     outputs: list[onnx.ValueInfoProto]
     opsets: dict[str, int]
     shapes: dict[str, list[Any]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
     def producers(self) -> dict[str, onnx.NodeProto]:
         return {name: node for node in self.nodes for name in node.output if name}
