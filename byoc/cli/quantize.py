@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     help="Let biases take up what rounding shifts the means of channels by.  [default: with the method mse]",
 )
 @click.option(
+    "--equalize/--no-equalize",
+    default=True,
+    show_default=True,
+    help="Bring the channels that a depthwise convolution reads to one range.",
+)
+@click.option(
     "--multiplier-bits",
     type=click.IntRange(8, 31),
     default=31,
@@ -80,6 +86,7 @@ def command(
     power_of_two: bool,
     one_pass: bool,
     bias_correction: bool | None,
+    equalize: bool,
     multiplier_bits: int,
     keep: tuple[str, ...],
     auto_keep: float | None,
@@ -109,8 +116,8 @@ def command(
     with progress_bars() as progress:
         quantised = byoc.quantize(
             model, calibrate, method=method, per_channel=per_channel, bits=int(bits), power_of_two=power_of_two,
-            progressive=not one_pass, bias_correction=bias_correction, multiplier_bits=multiplier_bits, keep=keep,
-            auto_keep=auto_keep, progress=progress,
+            progressive=not one_pass, bias_correction=bias_correction, equalize=equalize,
+            multiplier_bits=multiplier_bits, keep=keep, auto_keep=auto_keep, progress=progress,
         )  # fmt: skip
         found = quantised.report(measure=report is not None, progress=progress)
     quantised.save(destination)

@@ -9,6 +9,7 @@ from byoc.importer.source import ModelSource, read_model
 from byoc.importer.tensors import TensorReader
 from byoc.quant.calibrate import Progress, calibrated
 from byoc.quant.data import CalibrationData, checked_runs, read_batches
+from byoc.quant.equalize import equalize_channels
 from byoc.quant.float_graph import drop_dead, float_graph, inferred_shapes
 from byoc.quant.fold_affine import fold_affine
 from byoc.quant.layers import find_layers
@@ -28,6 +29,7 @@ def quantize(
     power_of_two: bool = Settings.power_of_two,
     progressive: bool = Settings.progressive,
     bias_correction: bool | None = Settings.bias_correction,
+    equalize: bool = Settings.equalize,
     multiplier_bits: int = Settings.multiplier_bits,
     keep: Sequence[str] = (),
     auto_keep: float | None = None,
@@ -39,7 +41,7 @@ def quantize(
     ----------
     model: path of an ONNX file, its bytes, or a ``ModelProto``.
     calibrate: an ``.npz`` file or a folder of them, arrays by input name, or an iterable of such mappings.
-    method, per_channel, bits, power_of_two, progressive, bias_correction, multiplier_bits, keep: see
+    method, per_channel, bits, power_of_two, progressive, bias_correction, equalize, multiplier_bits, keep: see
         :class:`byoc.quant.Settings`.
     auto_keep: leave layers in float, the most costly first, until int8 and float disagree (in the largest output, or
         for a single output in its relative error) on at most so many percent of the calibration data.
@@ -51,15 +53,17 @@ def quantize(
     UsageError: an unknown method, width, or entry of `keep`.
     """
     settings = Settings(
-        method, per_channel, bits, power_of_two, progressive, bias_correction, multiplier_bits, tuple(keep)
+        method, per_channel, bits, power_of_two, progressive, bias_correction, equalize, multiplier_bits, tuple(keep)
     )
     source = read_model(model)
     reader = TensorReader(source.folder)
     graph = float_graph(source.proto, reader, bits)
     fold_affine(graph)
+    runs = checked_runs(read_batches(calibrate), graph.inputs)
+    if settings.equalizes:
+        equalize_channels(graph, runs)
     drop_dead(graph)
     graph.shapes = inferred_shapes(graph)
-    runs = checked_runs(read_batches(calibrate), graph.inputs)
     layers = find_layers(graph, settings.keep)
     if not any(layer.kind == "weighted" for layer in layers.layers):
         reason = next((f"{name}: {why}" for name, why in layers.float_nodes.items()), "it has no nodes")

@@ -73,6 +73,7 @@ class QuantizedModel:
             "per_channel": self.settings.per_channel,
             "power_of_two": self.settings.power_of_two,
             "bias_correction": self.settings.corrects_biases,
+            "equalize": self.settings.equalizes,
             "rounding": "half to even",
             "tensors": {name: self._tensor(found) for name, found in sorted(self.ranges.items())},
             "layers": [self._layer(layer) for layer in self.layers.layers],

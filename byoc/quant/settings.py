@@ -21,6 +21,7 @@ class Settings:
     progressive: layer by layer, each on the rounded results of those before it; else all from one float pass.
     bias_correction: biases take up what rounding shifts the means of channels by; ``None``: with the method ``mse``,
         since the others are as their authors describe them.  Only where `progressive`.
+    equalize: channels that a depthwise convolution reads are brought to one range.  Only where `per_channel`.
     multiplier_bits: width of the integer multipliers in the parameter file.
     keep: nodes that stay float: ``NODE``, ``op:TYPE`` or ``/regex/``.
     """
@@ -31,6 +32,7 @@ class Settings:
     power_of_two: bool = False
     progressive: bool = True
     bias_correction: bool | None = None
+    equalize: bool = True
     multiplier_bits: int = 31
     keep: tuple[str, ...] = ()
 
@@ -48,6 +50,11 @@ class Settings:
         """Whether biases are corrected."""
         chosen = self.method == DEFAULT_METHOD if self.bias_correction is None else self.bias_correction
         return chosen and self.progressive
+
+    @property
+    def equalizes(self) -> bool:
+        """Whether channels are brought to one range."""
+        return self.equalize and self.per_channel
 
     def levels(self, unsigned: bool) -> int:
         """The largest integer of an activation."""

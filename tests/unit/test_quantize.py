@@ -11,6 +11,7 @@ from onnx import helper
 
 from byoc.errors import CalibrationError, QuantizationError, UsageError
 from byoc.quant import quantize
+from byoc.quant.observers import OBSERVERS
 from tests.float_models import decibels, float_model, images, run, small_cnn
 
 
@@ -83,6 +84,34 @@ def test_means_of_channels_stay_what_they_are_in_float():
     ]
     wanted = run(model, x).mean()
     assert abs(means[0] - wanted) < 0.01 < 0.4 < abs(means[1] - wanted)
+
+
+def depthwise_model(spread: float) -> onnx.ModelProto:
+    """A convolution, a ReLU and a depthwise convolution; channels between differ by up to `spread` in range."""
+    random = np.random.default_rng(0)
+    scale = np.geomspace(1, spread, 8)
+    weights = {
+        "w": random.standard_normal((8, 3, 1, 1)) * scale[:, None, None, None], "b": random.standard_normal(8) * scale,
+        "v": random.standard_normal((16, 1, 3, 3)) / np.repeat(scale, 2)[:, None, None, None],
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], "before"),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "v"], ["y"], "depthwise", group=8),
+    ]
+    return float_model(nodes, {name: array.astype("float32") for name, array in weights.items()})
+
+
+@pytest.mark.parametrize("method", OBSERVERS)
+def test_channels_that_a_depthwise_convolution_reads_are_brought_to_one_range(method):
+    model, other = depthwise_model(spread=100), images(seed=2)
+    without, equalized = (quantize(model, {"x": images()}, method=method, equalize=e) for e in (False, True))
+    assert np.allclose(run(equalized.graph.to_model(), other), run(model, other), rtol=1e-4, atol=1e-4)
+    noisy, near = (decibels(run(model, other), run(q.proto, other)) for q in (without, equalized))
+    assert noisy < 25 and near > 30
+    peaks = run(equalized.graph.to_model(outputs=[onnx.ValueInfoProto(name="r")]), images()).max(axis=(0, 2, 3))
+    assert np.allclose(peaks, peaks.max(), rtol=1e-4)
+    assert not (quantize(model, {"x": images()}, per_channel=False).settings.equalizes)
 
 
 def test_weights_on_a_grid_of_eight_bits_stay_on_it():
