@@ -18,6 +18,7 @@ from onnx import helper
 from byoc.errors import CalibrationError
 from byoc.quant.evaluate import Evaluator
 from byoc.quant.float_graph import FloatGraph, all_inputs
+from byoc.quant.layer_kinds import ACTIVATIONS
 from byoc.quant.layers import Layer, Layers
 from byoc.quant.observers import OBSERVERS, power_of_two_step
 from byoc.quant.settings import Settings
@@ -26,6 +27,8 @@ from byoc.quant.weights import quantise_weights
 Progress = Callable[[str, int, int], None]
 Values = dict[str, list[np.ndarray]]
 _HISTOGRAM_BINS = 60
+# Elements that are in float64 at a time.
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,16 @@ class _Calibration:
 
     def _step(self, nodes: tuple[onnx.NodeProto, ...], layer: Layer | None) -> None:
         outputs = [layer.output] if layer else [name for name in nodes[0].output if name]
+        corrected = layer is not None and bool(layer.bias) and self.settings.corrects_biases
         inside = {name for node in nodes for name in node.output}
         needed = {name for node in nodes for name in all_inputs(node)} - inside
         inputs = sorted(name for name in needed if name in self.floats)
-        results = self._evaluate(nodes, inputs, outputs, self.graph.constants, self.floats)
+        before = [layer.before_activation] if layer is not None and corrected else []
+        results = self._evaluate(
+            nodes, inputs, list(dict.fromkeys(outputs + before)), self.graph.constants, self.floats
+        )
+        wanted = results[before[0]] if before else []
+        results = {name: results[name] for name in outputs}
         self.floats.update(results)
         if not self.settings.progressive:
             self.rounded.update(results)
@@ -146,8 +155,8 @@ class _Calibration:
             )
         else:
             constants = self._rounded_constants(layer)
-            if layer.bias and self.settings.corrects_biases:
-                constants = {**constants, layer.bias: self._corrected_bias(layer, inputs, constants)}
+            if corrected:
+                constants = {**constants, layer.bias: self._corrected_bias(layer, inputs, constants, wanted)}
             self.rounded.update(self._evaluate(nodes, inputs, outputs, constants, self.rounded))
         if layer is not None:
             self._observe(layer.output, self.settings.method)
@@ -155,15 +164,16 @@ class _Calibration:
             if layer is None and name in self.found.tensors:
                 self._observe(name, self.settings.method)
 
-    def _corrected_bias(self, layer: Layer, inputs: Sequence[str], constants: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The bias with which each channel of a layer, before a ReLU or Clip, has the mean that it has in float."""
-        nodes = [node for node in layer.nodes if node.op_type not in ("Relu", "Clip")]
-        name = str(nodes[-1].output[0])
-        wanted = self._evaluate(nodes, inputs, [name], self.graph.constants, self.floats)[name]
+    def _corrected_bias(
+        self, layer: Layer, inputs: Sequence[str], constants: Mapping[str, np.ndarray], wanted: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """The bias with which each channel of a layer, before a ReLU or Clip, has the mean that `wanted` has."""
+        nodes = [node for node in layer.nodes if node.op_type not in ACTIVATIONS]
+        name = layer.before_activation
         found = self._evaluate(nodes, inputs, [name], constants, self.rounded)[name]
         axis = 1 if layer.op_type == "Conv" else wanted[0].ndim - 1
         others = tuple(a for a in range(wanted[0].ndim) if a != axis)
-        shifts = [(a.astype("float64") - b).mean(others) for a, b in zip(wanted, found, strict=True)]
+        shifts = [(a - b).mean(others, dtype="float64") for a, b in zip(wanted, found, strict=True)]
         bias = self.graph.constants[layer.bias]
         shift = np.mean(shifts, axis=0)
         corrected = bias + (shift.mean() if bias.size == 1 else shift.reshape(bias.shape))
@@ -203,8 +213,9 @@ class _Calibration:
     def _observe(self, name: str, method: str) -> None:
         """Find the range of a tensor, and round the values that later layers read."""
         values, floats = self.rounded[name], self.floats[name]
-        magnitudes = np.abs(np.concatenate([v.reshape(-1) for v in values])).astype("float32")
-        if not np.isfinite(magnitudes).all():
+        magnitudes = _magnitudes(values)
+        peak = float(magnitudes.max()) if magnitudes.size else 0.0
+        if not np.isfinite(peak):
             raise CalibrationError(
                 f'the tensor "{name}" has values that are not finite when the model runs on the calibration data',
                 "",
@@ -212,7 +223,6 @@ class _Calibration:
             )
         unsigned = name in self.unsigned
         levels = self.settings.levels(unsigned)
-        peak = float(magnitudes.max()) if magnitudes.size else 0.0
         if name in self.moved and self.moved[name] in self.ranges:
             step = self.ranges[self.moved[name]].step
         elif peak <= np.finfo("float32").tiny:
@@ -226,9 +236,7 @@ class _Calibration:
         self.ranges[name] = Range(step * levels, step, unsigned, peak)
         if self.settings.progressive:
             low = 0 if unsigned else -levels
-            self.rounded[name] = [
-                (np.clip(np.rint(v.astype("float64") / step), low, levels) * step).astype(v.dtype) for v in values
-            ]
+            self.rounded[name] = [_rounded(v, step, low, levels) for v in values]
         self.ranges[name] = replace(
             self.ranges[name],
             clipped=float(np.mean(magnitudes > step * levels * (1 + 1e-6))) if magnitudes.size else 0.0,
@@ -259,12 +267,30 @@ class _Calibration:
         return ranges
 
 
+def _magnitudes(values: Sequence[np.ndarray]) -> np.ndarray:
+    """Of all values, float32[count]."""
+    parts = [np.abs(v.reshape(-1)).astype("float32", copy=False) for v in values]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _rounded(values: np.ndarray, step: float, low: int, high: int) -> np.ndarray:
+    """What integers of that step stand for, divided in float32 as QuantizeLinear does."""
+    result = np.empty(values.shape, "float32")
+    np.divide(values, np.float32(step), out=result)
+    np.rint(result, out=result)
+    np.clip(result, low, high, out=result)
+    result *= np.float32(step)
+    return result.astype(values.dtype, copy=False)
+
+
 def snr(reference: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
     """Decibels of the reference over the difference; infinite where nothing differs."""
-    signal = sum(float(np.square(a.astype("float64")).sum()) for a in reference)
-    noise = sum(
-        float(np.square(a.astype("float64") - b.astype("float64")).sum()) for a, b in zip(reference, other, strict=True)
-    )
+    signal = noise = 0.0
+    for a, b in zip(reference, other, strict=True):
+        for start in range(0, a.size, _CHUNK):
+            part = a.reshape(-1)[start : start + _CHUNK].astype("float64")
+            difference = part - b.reshape(-1)[start : start + _CHUNK]
+            signal, noise = signal + float(part @ part), noise + float(difference @ difference)
     if noise == 0:
         return float("inf")
     return float(10 * np.log10(signal / noise)) if signal > 0 else float("-inf")

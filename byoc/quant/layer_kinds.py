@@ -11,6 +11,7 @@ MOVES = frozenset(
     {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "MaxPool", "Relu", "Pad", "DepthToSpace",
      "SpaceToDepth", "Expand", "Tile", "Gather", "GlobalMaxPool", "Split"}
 )  # fmt: skip
+ACTIVATIONS = frozenset({"Relu", "Clip"})
 AVERAGES = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 
 

@@ -9,7 +9,7 @@ import onnx
 
 from byoc.quant.float_graph import FloatGraph
 from byoc.quant.keep import kept_nodes
-from byoc.quant.layer_kinds import AVERAGES, MOVES, clip_limits, followers, layer_kind
+from byoc.quant.layer_kinds import ACTIVATIONS, AVERAGES, MOVES, clip_limits, followers, layer_kind
 
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Abs", "Exp"})
 _KEEPS_SIGN = MOVES | AVERAGES | {"Concat", "Add", "Mul"}
@@ -43,6 +43,11 @@ class Layer:
     def output(self) -> str:
         """The tensor that is rounded."""
         return str(self.nodes[-1].output[0])
+
+    @property
+    def before_activation(self) -> str:
+        """The result without its ReLU or Clip."""
+        return str([node for node in self.nodes if node.op_type not in ACTIVATIONS][-1].output[0])
 
     @property
     def bias(self) -> str:
