@@ -39,6 +39,7 @@ Figures = dict[str, dict[str, float]]
 VARIANTS: dict[str, dict[str, object]] = {
     DEFAULT: {},
     "klj": {"method": "klj"},
+    "klj, biases corrected": {"method": "klj", "bias_correction": True},
     "minmax": {"method": "minmax"},
     "percentile": {"method": "percentile"},
     "mse, per tensor": {"per_channel": False},
@@ -46,6 +47,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "minmax, per tensor": {"method": "minmax", "per_channel": False},
     "mse, powers of two": {"power_of_two": True},
     "klj, powers of two": {"method": "klj", "power_of_two": True},
+    "mse, channels as they are": {"equalize": False},
+    "minmax, channels as they are": {"method": "minmax", "equalize": False},
 }
 
 
@@ -217,7 +220,7 @@ def main() -> None:
     keep = functools.partial(write, arguments.json, figures) if arguments.json else lambda: None
     for name in [] if arguments.show else chosen:
         measure(made[name], figures.setdefault(name, {}), keep)
-    print(f"\n{text(figures)}")
+    print(f"\n{text({name: figures[name] for name in made if name in figures})}")
 
 
 def measure(make: Callable[[], Classifier], table: dict[str, float], keep: Callable[[], None]) -> None:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bias-correction/--no-bias-correction",
     default=None,
-    help="Let biases take up what rounding shifts the means of channels by.  [default: with the method mse]",
+    help="Let biases take up what rounding shifts the means of channels by.  [default: with all methods but klj]",
 )
 @click.option(
     "--equalize/--no-equalize",

@@ -19,8 +19,8 @@ class Settings:
     bits: 8 or 16, of weights and activations.
     power_of_two: steps are powers of two, for hardware without multipliers.
     progressive: layer by layer, each on the rounded results of those before it; else all from one float pass.
-    bias_correction: biases take up what rounding shifts the means of channels by; ``None``: with the method ``mse``,
-        since the others are as their authors describe them.  Only where `progressive`.
+    bias_correction: biases take up what rounding shifts the means of channels by; ``None``: with all methods but
+        ``klj``, which clips so much that the few elements far out would move all others.  Only where `progressive`.
     equalize: channels that a depthwise convolution reads are brought to one range.  Only where `per_channel`.
     multiplier_bits: width of the integer multipliers in the parameter file.
     keep: nodes that stay float: ``NODE``, ``op:TYPE`` or ``/regex/``.
@@ -48,7 +48,7 @@ class Settings:
     @property
     def corrects_biases(self) -> bool:
         """Whether biases are corrected."""
-        chosen = self.method == DEFAULT_METHOD if self.bias_correction is None else self.bias_correction
+        chosen = self.method != "klj" if self.bias_correction is None else self.bias_correction
         return chosen and self.progressive
 
     @property

@@ -49,8 +49,8 @@ def spread(step: np.ndarray, axis: int, rank: int) -> np.ndarray:
 def weight_steps(weight: np.ndarray, axis: int, settings: Settings) -> np.ndarray:
     """Steps of each channel or of the tensor; a channel of zeros has the step 1.
 
-    The largest magnitude is the threshold, as in Settle et al. (arXiv 1805.07941); with the method ``mse`` at 8 bits
-    the step is the one near that with the least squared error.
+    At 8 bits the step with the least squared error among those that make the largest magnitude a whole number of steps,
+    else the largest magnitude is the threshold, as in Settle et al. (arXiv 1805.07941).
     """
     levels = settings.levels(unsigned=False)
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).astype("float64")
@@ -58,7 +58,7 @@ def weight_steps(weight: np.ndarray, axis: int, settings: Settings) -> np.ndarra
         rows = rows.reshape(1, -1)
     peaks = np.abs(rows).max(axis=1)
     steps = np.where(peaks > 0, peaks / levels, 1.0)
-    if settings.method == "mse" and settings.bits == 8 and not settings.power_of_two:
+    if settings.bits == 8 and not settings.power_of_two:
         steps = _least_error(rows, peaks, steps, levels)
     if settings.power_of_two:
         steps = np.array([power_of_two_step(row, s, levels) for row, s in zip(rows, steps, strict=True)])

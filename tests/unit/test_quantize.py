@@ -114,7 +114,8 @@ def test_channels_that_a_depthwise_convolution_reads_are_brought_to_one_range(me
     assert not (quantize(model, {"x": images()}, per_channel=False).settings.equalizes)
 
 
-def test_weights_on_a_grid_of_eight_bits_stay_on_it():
+@pytest.mark.parametrize("method", OBSERVERS)
+def test_weights_on_a_grid_of_eight_bits_stay_on_it(method):
     integers = np.random.default_rng(0).integers(-100, 101, (6, 40))
     model = float_model(
         [helper.make_node("Gemm", ["x", "w"], ["y"], "fc", transB=1)],
@@ -122,10 +123,10 @@ def test_weights_on_a_grid_of_eight_bits_stay_on_it():
         ("N", 40),
     )
     x = {"x": np.random.default_rng(1).standard_normal((8, 40)).astype("float32")}
-    (weights,) = quantize(model, x).weights.values()
+    (weights,) = quantize(model, x, method=method).weights.values()
     assert np.allclose(weights.real, integers * 0.03, rtol=1e-6)
-    (weights,) = quantize(model, x, method="minmax").weights.values()
-    assert np.abs(weights.weight).max(axis=1).tolist() == [127] * 6
+    (weights,) = quantize(model, x, method=method, power_of_two=True).weights.values()
+    assert not np.allclose(weights.real, integers * 0.03, rtol=1e-6)
 
 
 def test_kept_nodes_stay_float():
