@@ -179,6 +179,7 @@ def _cell(table: Mapping[str, float], row: str) -> str:
     return f"**{table[row]:.2f}**" if missed else f"{table[row]:.2f}"
 
 
+@functools.cache
 def quantiser() -> str:
     """Tells the code of the quantiser apart from that which measured earlier figures."""
     files = sorted(Path(byoc.__file__).parent.glob("quant/*.py"))

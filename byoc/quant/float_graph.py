@@ -1,4 +1,4 @@
-"""A float ONNX graph in the form that the quantiser works on: constants as arrays, no dead ends, affine ops folded."""
+"""A float ONNX graph in the form that the quantiser works on: constants as arrays, no identities, sums of two."""
 
 from __future__ import annotations
 
@@ -73,8 +73,7 @@ class FloatGraph:
 def float_graph(model: onnx.ModelProto, reader: TensorReader, bits: int = 8) -> FloatGraph:
     """The canonical float graph of a model.
 
-    Constants are folded, dropout and identities removed, and batch normalisations and constant scales and offsets
-    folded into the convolution or product before them.
+    Constants are folded, dropout and identities removed, sums of several tensors made sums of two.
 
     Raises :class:`QuantizationError` for models that are quantised already, or whose opset cannot be raised to the one
     in which ONNX quantises.

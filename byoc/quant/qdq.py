@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from byoc.quant.calibrate import Range
 from byoc.quant.float_graph import FloatGraph
 from byoc.quant.layers import Layer, Layers
+from byoc.quant.ranges import Range
 from byoc.quant.settings import Settings
 from byoc.quant.weights import QuantisedWeights, quantise_weights
 

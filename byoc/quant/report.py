@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from byoc.quant.calibrate import Range
+from byoc.quant.ranges import Range
 from byoc.quant.result import QuantizedModel
 from byoc.quant.sensitivity import Cost
 from byoc.text_table import table

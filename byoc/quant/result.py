@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from byoc.quant.calibrate import Progress, Range
+from byoc.quant.calibrate import Progress
 from byoc.quant.fixed_point import fixed_point
 from byoc.quant.float_graph import FloatGraph
 from byoc.quant.layers import Layer, Layers
+from byoc.quant.ranges import Range
 from byoc.quant.settings import Settings
 from byoc.quant.weights import QuantisedWeights
 
