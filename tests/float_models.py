@@ -58,6 +58,24 @@ def small_cnn() -> onnx.ModelProto:
     return float_model(nodes, weights)
 
 
+def densenet_end() -> onnx.ModelProto:
+    """Concatenation, batch norm, ReLU, average, convolution; nothing is there to fold the batch norm into."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.standard_normal((5, 3, 1, 1)), "v": rng.standard_normal((4, 8, 1, 1)) / 3,
+        "scale": np.linspace(0.5, 2, 8), "shift": rng.standard_normal(8), "mean": np.zeros(8), "variance": np.ones(8),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("Concat", ["x", "c"], ["cat"], "concat", axis=1),
+        helper.make_node("BatchNormalization", ["cat", "scale", "shift", "mean", "variance"], ["n"], "norm"),
+        helper.make_node("Relu", ["n"], ["r"], "relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["g"], "average"),
+        helper.make_node("Conv", ["g", "v"], ["y"], "last"),
+    ]
+    return float_model(nodes, {name: array.astype("float32") for name, array in weights.items()})
+
+
 def images(count: int = 16, seed: int = 1) -> np.ndarray:
     """float32[count, 3, 8, 8], standard normal."""
     return np.random.default_rng(seed).standard_normal((count, 3, 8, 8)).astype("float32")

@@ -28,7 +28,7 @@ from byoc.ops.integer_reference import (
 from byoc.quant import quantize
 from byoc.quant.fixed_point import fixed_point, requantise
 from tests.codegens.ops import FLAGS, ROOT, Compiled, relax_function
-from tests.float_models import images, small_cnn
+from tests.float_models import densenet_end, images, small_cnn
 
 RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535)}
 MACHINES = {
@@ -264,9 +264,10 @@ FLOAT_INSTRUCTION = re.compile(
 )
 
 
+@pytest.mark.parametrize("make", [small_cnn, densenet_end])
 @pytest.mark.parametrize("march", ["native", "x86-64"])
-def test_the_object_of_an_integer_model_has_no_float_instruction(tmp_path: Path, march):
-    model = integer_part(quantize(small_cnn(), {"x": images()}).proto)
+def test_the_object_of_an_integer_model_has_no_float_instruction(tmp_path: Path, march, make):
+    model = integer_part(quantize(make(), {"x": images()}).proto)
     artifact = byoc.compile(model, ["csource"], use_cache=False, options={"csource": {"isa": "native"}})
     (code,) = artifact.sources.values()
     assert not re.search(r"\b(?:float|double|rintf|fma)\b", code)
@@ -285,8 +286,9 @@ def test_the_search_for_float_instructions_finds_some():
     assert FLOAT_INSTRUCTION.search("mulss %xmm0,%xmm1") and not FLOAT_INSTRUCTION.search("vpaddd %zmm0,%zmm1")
 
 
-def test_csource_and_the_host_agree_bit_for_bit_on_a_whole_model():
-    model = integer_part(quantize(small_cnn(), {"x": images()}).proto)
+@pytest.mark.parametrize("make", [small_cnn, densenet_end])
+def test_csource_and_the_host_agree_bit_for_bit_on_a_whole_model(make):
+    model = integer_part(quantize(make(), {"x": images()}).proto)
     x = integers((2, 3, 8, 8), "int8")
     name = model.graph.input[0].name
     ours, host = (

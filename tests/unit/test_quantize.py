@@ -12,7 +12,7 @@ from onnx import helper
 from byoc.errors import CalibrationError, QuantizationError, UsageError
 from byoc.quant import quantize
 from byoc.quant.observers import OBSERVERS
-from tests.float_models import decibels, float_model, images, run, small_cnn
+from tests.float_models import decibels, densenet_end, float_model, images, run, small_cnn
 
 
 @pytest.mark.parametrize(
@@ -145,20 +145,7 @@ def test_what_lies_behind_a_kept_node_takes_integers_again():
 
 
 def test_an_average_of_what_a_batch_norm_rescales_takes_integers():
-    """As at the end of a DenseNet: concatenation, batch normalisation, ReLU, average, convolution."""
-    random = np.random.default_rng(0)
-    weights = {"w": random.standard_normal((5, 3, 1, 1)), "v": random.standard_normal((4, 8, 1, 1)) / 3}
-    weights |= {"scale": np.linspace(0.5, 2, 8), "shift": random.standard_normal(8), "mean": np.zeros(8)}
-    weights |= {"variance": np.ones(8)}
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
-        helper.make_node("Concat", ["x", "c"], ["cat"], "concat", axis=1),
-        helper.make_node("BatchNormalization", ["cat", "scale", "shift", "mean", "variance"], ["n"], "norm"),
-        helper.make_node("Relu", ["n"], ["r"], "relu"),
-        helper.make_node("GlobalAveragePool", ["r"], ["g"], "average"),
-        helper.make_node("Conv", ["g", "v"], ["y"], "last"),
-    ]
-    model = float_model(nodes, {name: array.astype("float32") for name, array in weights.items()})
+    model = densenet_end()
     quantised = quantize(model, {"x": images()})
     assert set(quantised.layers.float_nodes) == {"norm", "relu"}
     produced = {name: node for node in quantised.proto.graph.node for name in node.output}
@@ -166,9 +153,17 @@ def test_an_average_of_what_a_batch_norm_rescales_takes_integers():
     assert produced[average.input[0]].op_type == "DequantizeLinear"
     assert quantised.ranges["r"].unsigned and quantised.ranges["g"].unsigned
     assert decibels(run(model, images(seed=2)), run(quantised.proto, images(seed=2))) > 30
-    soft = [helper.make_node("Softmax", ["cat"], ["r"], "soft", axis=1)]
-    model = float_model([*nodes[:2], *soft, *nodes[4:]], {n: weights[n].astype("float32") for n in "wv"})
-    assert quantize(model, {"x": images()}).layers.float_nodes["average"] == "its input r is float"
+
+
+def test_an_average_of_what_has_no_integer_form_stays_float():
+    weights = {"w": np.random.default_rng(0).standard_normal((5, 3, 1, 1)).astype("float32")}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("LRN", ["c"], ["n"], "norm", size=3),
+        helper.make_node("GlobalAveragePool", ["n"], ["y"], "average"),
+    ]
+    floats = quantize(float_model(nodes, weights), {"x": images()}).layers.float_nodes
+    assert floats == {"norm": "LRN has no integer form", "average": "its input n is float"}
 
 
 def test_the_parameter_file_names_multipliers_and_shifts(tmp_path):
