@@ -32,9 +32,20 @@ def _checked(binding: Any) -> list[Any]:
     held, wanted = (math.prod(dim_of(extent) for extent in known.values) for known in (operand, shape))
     if held == wanted:
         return [binding]
-    # A plain variable: dead code elimination keeps what a dataflow block hands out.
-    kind = relax.ShapeType([_expr(wanted)])
-    return [relax.MatchCast(relax.Var("elements", kind), relax.ShapeExpr([_expr(held)]), kind), binding]
+    return [*_equal(held, wanted), binding]
+
+
+def _equal(held: int | Dim, wanted: int | Dim) -> list[Any]:
+    """Bindings that fail at run time unless both are equal.
+
+    Their difference has to match 0: had a lone symbol to match what is held, TVM would write that for the symbol
+    everywhere, without end where it holds the symbol itself. The difference is bound to a variable first, since
+    TVM computes the expressions of a shape that is bound, not of one that `match_cast` reads; and to a plain one, since
+    dead code elimination keeps what a dataflow block hands out.
+    """
+    surplus = relax.ShapeExpr([_expr(held) - _expr(wanted)])
+    computed, none = relax.Var("surplus", relax.ShapeType(surplus.values)), relax.ShapeType([0])
+    return [relax.VarBinding(computed, surplus), relax.MatchCast(relax.Var("no_surplus", none), computed, none)]
 
 
 def _expr(extent: int | Dim) -> Any:

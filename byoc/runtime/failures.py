@@ -102,6 +102,13 @@ def session_error(
         )
     unequal = _UNEQUAL.search(said) if symbol == "vm.builtin.match_shape" else None
     if unequal:
-        said = f"sizes that follow from those of the inputs do not fit: {unequal[1]} where {unequal[2]} is wanted"
+        said = f"sizes that follow from those of the inputs do not fit: {_difference(int(unequal[1]), int(unequal[2]))}"
     where = f' in the host function "{symbol}"' if symbol and not unequal else ""
     return SessionError(f'the run of "{entry.name}" failed{where}', said, "check the sizes of the inputs given")
+
+
+def _difference(held: int, wanted: int) -> str:
+    """What `match_shape` says; reshapes have it compare a surplus of elements with 0 (`byoc/host/checks.py`)."""
+    if wanted:
+        return f"{held} where {wanted} is wanted"
+    return f"{abs(held)} {'element' if abs(held) == 1 else 'elements'} too {'many' if held > 0 else 'few'}"

@@ -89,11 +89,28 @@ def _reshape_to_run_time_size() -> object:
     return make_model(nodes, inputs, weights=weights)
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_a_reshape_that_does_not_fit_at_run_time_is_an_error(size: int) -> None:
+@pytest.mark.parametrize(("size", "off"), [(2, "2 elements too many"), (4, "2 elements too few")])
+def test_a_reshape_that_does_not_fit_at_run_time_is_an_error(size: int, off: str) -> None:
     session = byoc.compile(_reshape_to_run_time_size(), use_cache=False).session()
     x = np.arange(6, dtype=np.float32)
     assert session.run({"x": x, "like": np.zeros(3, np.float32)})["y"].tolist() == [[0, 1, 2], [3, 4, 5]]
-    with pytest.raises(byoc.ByocError, match=rf"do not fit: 6 where {2 * size} is wanted") as caught:
+    with pytest.raises(byoc.ByocError, match=f"do not fit: {off}") as caught:
         session.run({"x": x, "like": np.zeros(size, np.float32)})
     assert caught.value.todo == "check the sizes of the inputs given"
+
+
+def test_a_table_of_positions_that_is_cut_to_the_length_of_a_text_is_added_where_it_is_long_enough() -> None:
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Gather", "s second", "length"),
+        node("Slice", "table zero length second", "positions"),
+        node("Add", "x positions", "y"),
+    ]
+    table = np.arange(4, dtype=np.float32).reshape(1, 4)
+    weights = {"second": np.array([1]), "zero": np.array([0]), "table": table}
+    session = byoc.compile(
+        make_model(nodes, {"x": ("float32", ["b", "n"])}, weights=weights), use_cache=False
+    ).session()
+    assert session.run({"x": np.ones((2, 3), np.float32)})["y"].tolist() == [[1, 2, 3], [1, 2, 3]]
+    with pytest.raises(byoc.ByocError, match="do not fit: 1 element too few"):
+        session.run({"x": np.ones((2, 5), np.float32)})
