@@ -151,13 +151,13 @@ class NodeView:
     def shape_of(self, value: Value) -> list[Dim]:
         shape = self.builder.shape_of(value)
         if shape is None:
-            self.refuse("the shape of one of its inputs is unknown at import")
+            self._refuse_unknown("shape")
         return shape
 
     def rank(self, index: int) -> int:
         rank = self.builder.rank_of(self.value(index))
         if rank is None:
-            self.refuse("the rank of one of its inputs is unknown at import")
+            self._refuse_unknown("rank")
         return rank
 
     def axis(self, value: int, rank: int) -> int:
@@ -185,10 +185,15 @@ class NodeView:
         """Whether anything reads output ``index``."""
         return index < len(self.outputs_used) and self.outputs_used[index]
 
-    def refuse(self, why: str) -> NoReturn:
-        raise UnsupportedModelError(
-            f"node {self.node} cannot be imported", why, "change the model or its export so that it avoids this."
-        )
+    def refuse(self, why: str, todo: str = "change the model or its export so that it avoids this.") -> NoReturn:
+        raise UnsupportedModelError(f"node {self.node} cannot be imported", why, todo)
+
+    def _refuse_unknown(self, what: str) -> NoReturn:
+        why = f"the {what} of one of its inputs is unknown at import"
+        if self.extents.open_sizes:
+            names = ", ".join(self.extents.open_sizes)
+            self.refuse(why, f'give the sizes that the model leaves open ({names}) by "--shape", or change its export.')
+        self.refuse(why)
 
 
 def elements_of(value: Value | None) -> list[Dim] | None:

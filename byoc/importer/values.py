@@ -88,6 +88,11 @@ class Extents:
         self.declare(symbol, usual_least=1)
         self._inputs[symbol] = name
 
+    @property
+    def open_sizes(self) -> list[str]:
+        """What the model calls the sizes of its inputs that it leaves open, in order."""
+        return list(self._inputs.values())
+
     def unify(self, left: Dim, right: Dim) -> None:
         """Raise :class:`UnequalSymbolsError` if one side is an input's symbol that can stand for the other side."""
         order = list(self._inputs)

@@ -185,6 +185,24 @@ def test_a_converter_that_fails_names_the_node_and_shows_no_traceback() -> None:
     assert text.splitlines()[1] == "  why: it multiplies [N, 4] by [5, 2]: 4 is not 5"
 
 
+def test_a_node_whose_input_has_no_shape_until_sizes_are_given_names_them() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["sizes"], end=1),
+        helper.make_node("Concat", ["sizes", "rest"], ["shape"], axis=0),
+        helper.make_node("Reshape", ["w", "shape"], ["right"]),
+        helper.make_node("Reshape", ["x", "eights"], ["left"]),
+        helper.make_node("MatMul", ["left", "right"], ["product"]),
+        helper.make_node("Softmax", ["product"], ["y"], name="soft"),
+    ]
+    weights = {"rest": np.array([8, -1]), "eights": np.array([-1, 1, 8]), "w": np.ones(240, np.float32)}
+    assert refusal(model(*nodes, weights=weights), UnsupportedModelError) == (
+        '[BYOC-203] node "soft" (Softmax) cannot be imported\n'
+        "  why: the shape of one of its inputs is unknown at import\n"
+        '  do:  give the sizes that the model leaves open (N) by "--shape", or change its export.'
+    )
+    import_model(model(*nodes, weights=weights), shapes={"x": (2, 4)})
+
+
 def test_a_value_that_nothing_defines_is_named() -> None:
     node = helper.make_node("Add", ["x", "ghost"], ["y"], name="sum")
     assert refusal(model(node), ModelFileError).splitlines()[0] == (
