@@ -29,6 +29,7 @@ from byoc.importer.lowerings import (
     shape,
     signal,
     slice,
+    spectral,
     stock_converters,
     trees,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "shape",
     "signal",
     "slice",
+    "spectral",
     "stock_converters",
     "trees",
 ]
