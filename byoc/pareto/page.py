@@ -131,7 +131,8 @@ def _bars(losses: list[dict[str, Any]]) -> str:
             f'<path class="whisker" d="M{low:.1f} {y + 12}H{high:.1f}"/>'
             f'<text x="{high + 8:.1f}" y="{y + 16}">{loss["value"]:.2f}%</text>'
         )
-    return f'<svg width="600" height="{24 * len(losses) + 4}" role="img">{"".join(rows)}</svg>'
+    height = 24 * len(losses) + 4
+    return f'<svg width="600" height="{height}" viewBox="0 0 600 {height}" role="img">{"".join(rows)}</svg>'
 
 
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:

@@ -130,7 +130,7 @@
       taken.every((other) => box[0] > other[2] || box[2] < other[0] || box[1] > other[3] || box[3] < other[1]);
     for (const [row, a, b] of named) {
       const text = `${row.kv} ${row.weights}`, wide = 6.7 * text.length;
-      const offsets = [12, 40, 80, 130].flatMap((right) => [0, -16, 16, -32, 32, -48, 48, -64, 64, -96, 96].map((down) => [right, down]));
+      const offsets = [12, 40, 80, 130].flatMap((right) => [-12, 0, 14, -28, 28, -44, 44, -64, 64, -96, 96].map((down) => [right, down]));
       const found = offsets.map(([right, down]) => [a + right, b + down - 8, a + right + wide, b + down + 6]).find(free);
       if (!found) continue;
       taken.push(found);
@@ -203,7 +203,8 @@
       const down = [...new Set(cells.map((c) => c.row))], across = [...new Set(cells.map((c) => c.column))];
       const figure = document.createElement("figure"), caption = document.createElement("figcaption");
       caption.textContent = task;
-      const svg = element("svg", { width: 110 + 78 * across.length, height: 30 + 34 * down.length, role: "img", "aria-label": task });
+      const [wide, high] = [110 + 78 * across.length, 30 + 34 * down.length];
+      const svg = element("svg", { width: wide, height: high, viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": task });
       across.forEach((c, i) => svg.append(element("text", { x: 145 + 78 * i, y: 18, "text-anchor": "middle" }, c)));
       down.forEach((r, i) => svg.append(element("text", { x: 100, y: 50 + 34 * i, "text-anchor": "end" }, r)));
       for (const cell of cells) {
