@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from byoc.llm.session import LanguageSession
 
 _STEPS = 32
+_ROUNDS, _SECONDS = 25, 1.0  # fast models are timed again, up to so many times or seconds
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,22 @@ def run(path: str) -> Resident:
     steps = min(_STEPS, session.context // 2)
     prompt = [[0] * (session.context - steps)] * session.batch
     session.prefill([row[: session.chunk] for row in prompt])  # the first call touches the code
+    rounds: list[tuple[float, float]] = []
+    while not rounds or (len(rounds) < _ROUNDS and sum(map(sum, rounds)) < _SECONDS):
+        rounds.append(_round(session, prompt, steps))
+    reading, decoding = (statistics.median(times) for times in zip(*rounds, strict=True))
+    return Resident(before, _status("VmHWM"), len(prompt[0]) / reading, steps / decoding)
+
+
+def _round(session: LanguageSession, prompt: list[list[int]], steps: int) -> tuple[float, float]:
+    """Seconds of reading the prompt, and of so many steps after it."""
     session.reset()
     begin = time.perf_counter()
     session.prefill(prompt)
     read = time.perf_counter()
     for _ in range(steps):
         session.decode([0] * session.batch)
-    end = time.perf_counter()
-    return Resident(before, _status("VmHWM"), len(prompt[0]) / (read - begin), steps / (end - read))
+    return read - begin, time.perf_counter() - read
 
 
 def _status(field: str) -> int:
