@@ -157,9 +157,9 @@ def print_findings(report: Report) -> None:
             else:
                 print(f"  {value} for {than}: not measured")
                 continue
-            low, high = sorted(sign * loss[k] for k in ("low", "high"))
+            low, high = sorted(sign * loss[k] + 0.0 for k in ("low", "high"))  # no -0.00
             shown = "worse" if low > 0 else "better" if high < 0 else "not shown to differ"
-            print(f"  {value} for {than}: {sign * loss['value']:+.2f} ({low:+.2f} to {high:+.2f}), {shown}")
+            print(f"  {value} for {than}: {sign * loss['value'] + 0.0:+.2f} ({low:+.2f} to {high:+.2f}), {shown}")
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
     pip install torch safetensors
     python examples/pareto/train.py needle-model --context 256 --minutes 10
 
-A sequence is filler with needles "KEY k VAL v w" at random places, then questions "ASK k ANS v w"; what counts is the
-answers v w.  It begins with 32 tokens full of needles and questions, where heads that look for the same key form within
+A sequence is filler with needles "KEY k v w" at random places, then questions "ASK k v w"; what counts is the answers
+v w.  It begins with 32 tokens full of needles and questions, where heads that look for the same key form within
 a few hundred steps, and doubles their number when nine of ten answers are right.  The folder gets
 config.json and model.safetensors in the layout of Hugging Face, eval.npz for the task `recall`, calibrate.npy for
 --calibrate, and training.json: how it was trained, and how well it recalls.
@@ -25,9 +25,10 @@ import torch.nn.functional as F  # noqa: N812, the field's name for it
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-BEGIN, KEY, VALUE, ASK, ANSWER = 1, 2, 3, 4, 5
+BEGIN, KEY, ASK = 1, 2, 4
+SLOT = 4  # tokens of a needle, or of a question with its answer
 KEYS, VALUES, FILLER, VOCABULARY = (64, 128), (128, 192), (192, 320), 320
-THETA, EPSILON = 10_000.0, 1e-5
+THETA, EPSILON = 1000.0, 1e-5
 SHORTEST = 32  # tokens of the sequences that training begins with
 
 
@@ -51,17 +52,17 @@ def sequences(random: np.random.Generator, rows: int, length: int, needles: int,
     ids = random.integers(*FILLER, (rows, length))
     answers = np.zeros((rows, length), bool)
     ids[:, 0] = BEGIN
-    room = (length - 1 - 5 * questions) // 5
+    room = (length - 1) // SLOT - questions
     for i in range(rows):
         keys = random.permutation(np.arange(*KEYS))[:needles]
         values = random.integers(*VALUES, (needles, 2))
         for place, key, pair in zip(random.permutation(room)[:needles], keys, values, strict=True):
-            ids[i, 1 + 5 * place : 6 + 5 * place] = KEY, key, VALUE, *pair
+            ids[i, 1 + SLOT * place : 1 + SLOT * (place + 1)] = KEY, key, *pair
         # A key may be asked twice: else the last answers are those that were not given yet, whatever the key.
         for j, which in enumerate(random.integers(needles, size=questions)):
-            at = length - 5 * (questions - j)
-            ids[i, at : at + 5] = ASK, keys[which], ANSWER, *values[which]
-            answers[i, at + 3 : at + 5] = True
+            at = length - SLOT * (questions - j)
+            ids[i, at : at + SLOT] = ASK, keys[which], *values[which]
+            answers[i, at + 2 : at + SLOT] = True
     return ids, answers
 
 
@@ -141,7 +142,7 @@ def train(model: Llama, context: int, effort: Effort, device: str) -> int:
     while (gone := effort.gone(steps, time.monotonic() - begin)) < 1:
         # Every other batch is of a length that was learnt before, so that it is not forgotten.
         length = lengths[int(random.integers(level + 1))] if steps % 2 else lengths[level]
-        needles = min((length - 1) // 10, 8)
+        needles = min((length - 1) // SLOT // 2, 8)
         ids, answers = sequences(random, max(effort.rows * SHORTEST // length, 4), length, needles, needles)
         tokens, marked = torch.from_numpy(ids).to(device), torch.from_numpy(answers).to(device)
         for group in optimiser.param_groups:
@@ -209,7 +210,7 @@ def main() -> None:
     save(model, chosen.folder, chosen.context)
     random, arrays, right = np.random.default_rng(1), {}, {}
     for length in lengths_up_to(chosen.context):
-        most = max((length - 1) // 5 // 4, 2)
+        most = max((length - 1) // SLOT // 4, 2)
         ids, answers = sequences(random, 32, length, min(most, 8), min(most, 2))
         arrays |= {f"ids_{length}": ids.astype(np.int16), f"answer_{length}": answers}
         right[str(length)] = round(recall(model, ids, answers, chosen.device), 4)
