@@ -63,12 +63,13 @@ def assign_by_cost(
     def edge_of(op: int, owner: Peaks) -> float:
         return sum(model.transfer(value, owner, owner) for value in outside[op])
 
+    on_host = [model.on_host(node) for node in graph.nodes]
     costs = [
-        [model.on_host(n) + edge_of(n.index, model.host)] if constraints.allows(n.index, "host") else [FORBIDDEN]
-        for n in graph.nodes
+        [seconds + edge_of(i, model.host)] if constraints.allows(i, "host") else [FORBIDDEN]
+        for i, seconds in enumerate(on_host)
     ]
     picked: list[list[Candidate]] = []
-    edges = _transfers(graph, peaks, model)
+    edges = _transfers(graph, peaks, model, on_host)
     for number, found in enumerate(matches, start=1):
         name = found.target.name
         picks = found.select(lambda i, n=name: constraints.allows(i, n))  # type: ignore[misc]
@@ -108,8 +109,7 @@ def _outside(graph: Graph, node: Node) -> list[Value]:
     return [*given, *node.outputs] if node.index in graph.results else given
 
 
-def _transfers(graph: Graph, peaks: Sequence[Peaks], model: CostModel) -> list[Edge]:
-    work = [model.on_host(node) for node in graph.nodes]
+def _transfers(graph: Graph, peaks: Sequence[Peaks], model: CostModel, work: Sequence[float]) -> list[Edge]:
     edges = []
     for node in graph.nodes:
         for value in node.inputs:

@@ -60,6 +60,7 @@ class CostModel:
     nominal_dim: int
     host: Peaks = HOST_PEAKS
     measured: MeasuredCosts = field(default_factory=MeasuredCosts)
+    _asked: dict[Match, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def on_host(self, node: Node) -> float:
         """Seconds that one op takes on the host."""
@@ -72,9 +73,12 @@ class CostModel:
 
     def on_target(self, target: Target, match: Match) -> float:
         """Seconds that one match takes on a target.  Raises :class:`CheckError` when its `cost` misbehaves."""
-        known = self.measured.on_target(target.name, match.nodes)
-        if known is not None:
-            return known
+        if match not in self._asked:
+            known = self.measured.on_target(target.name, match.nodes)
+            self._asked[match] = known if known is not None else self._estimate(target, match)
+        return self._asked[match]
+
+    def _estimate(self, target: Target, match: Match) -> float:
         try:
             seconds = target.codegen.cost(match)
         except VENDOR_FAULTS as error:

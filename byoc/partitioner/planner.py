@@ -78,21 +78,23 @@ def _assign(
     model: CostModel,
 ) -> Planned:
     constraints = Constraints(pins, frozenset(dropped))
-    assignment = (
-        _cheapest(graph, found, constraints, model)
-        if settings.policy == "cost"
-        else assign_by_priority(found, constraints)
-    )
+    if settings.policy == "cost":
+        assignment, merged = _cheapest(graph, found, constraints, model)
+    else:
+        assignment = assign_by_priority(found, constraints)
+        merged = merge(graph, assignment)
     for i, owner in pins.items():
         if owner != HOST and assignment.owners.get(i) != owner and (i, owner) not in dropped:
             raise PinError(
                 f"{graph.nodes[i].node or graph.nodes[i].op} cannot be pinned to {owner}",
                 f"{owner} takes it only together with ops that other pins keep away",
             )
-    return Planned(graph, assignment, merge(graph, assignment), constraints)
+    return Planned(graph, assignment, merged, constraints)
 
 
-def _cheapest(graph: Graph, found: Sequence[TargetMatches], constraints: Constraints, model: CostModel) -> Assignment:
+def _cheapest(
+    graph: Graph, found: Sequence[TargetMatches], constraints: Constraints, model: CostModel
+) -> tuple[Assignment, Merged]:
     """The least cut, or a priority of one of the targets where the whole cut is estimated to be quicker by that.
 
     The minimum cut sees edges, not partitions: it pays for calls by the edge, and not for those that a cycle adds.
@@ -100,13 +102,13 @@ def _cheapest(graph: Graph, found: Sequence[TargetMatches], constraints: Constra
     targets = {m.target.name: m.target for m in found}
     candidates = [assign_by_cost(graph, found, constraints, model)]
     for first in found:
-        others = [m for m in found if m is not first]
-        candidates.append(assign_by_priority([first, *others], constraints))
-
-    def seconds(assignment: Assignment) -> float:
-        return seconds_of_cut(graph, parts_of(assignment, merge(graph, assignment), targets), model)
-
-    return min(candidates, key=seconds)
+        order = assign_by_priority([first, *(m for m in found if m is not first)], constraints)
+        if all(order.owners != other.owners for other in candidates):
+            candidates.append(order)
+    cuts = [(assignment, merge(graph, assignment)) for assignment in candidates]
+    if len(cuts) == 1:
+        return cuts[0]
+    return min(cuts, key=lambda cut: seconds_of_cut(graph, parts_of(cut[0], cut[1], targets), model))
 
 
 def _check_pins(
