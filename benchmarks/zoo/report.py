@@ -20,7 +20,7 @@ from byoc.text_table import table
 
 PACKAGES = ("byoc", "apache-tvm", "onnx", "onnxruntime", "openvino", "onednn-cpu-gomp")
 HEADERS = (
-    "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy",
+    "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy", "busy median",
     "compile s", "load s", "allocs", "own", "KiB", "faults",
 )  # fmt: skip
 
@@ -90,8 +90,8 @@ class Report:
 LEGEND = (
     "/onnxruntime, /openvino: the rival's time over the runner's, median of the rounds' ratios (above 1: the runner is "
     "faster).  /float: likewise the float model's time by the same runner.  floor: the sum of the bare primitives.  "
-    "error: largest difference from ONNX Runtime over the largest magnitude.  busy: slowdown beside a busy process.  "
-    "load: to the first result.  allocs, KiB, faults: calls of the C allocator, memory asked of it and page faults in "
+    "error: largest difference from ONNX Runtime over the largest magnitude.  busy: slowdown beside a busy process, by "
+    "the mean of all runs, which is what a row of them takes, and by the median.  load: to the first result.  allocs, KiB, faults: calls of the C allocator, memory asked of it and page faults in "
     "one run once warm, Python's own included.  own: of the calls, those of the artifact's code."
 )
 
@@ -147,7 +147,8 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
     against = [ratio(row, by_runner[name]) if name in by_runner and row.runner != name else None for name in FOREIGN]
     original = OF_FLOAT + row.runner
     over_floor = row.median_ms / row.floor_ms if row.median_ms and row.floor_ms else None
-    slowdown = row.busy_ms / row.median_ms if row.median_ms and row.busy_ms else None
+    slowdown = row.busy_mean_ms / row.mean_ms if row.mean_ms and row.busy_mean_ms else None
+    usual_slowdown = row.busy_ms / row.median_ms if row.median_ms and row.busy_ms else None
     return [
         row.model,
         row.runner,
@@ -158,6 +159,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
         _number(over_floor),
         f"{row.relative_error:.1e}" if row.relative_error is not None else "",
         _number(slowdown),
+        _number(usual_slowdown),
         _number(row.compile_s),
         _number(row.load_s),
         f"{row.allocations:.0f}" if row.allocations is not None else "",

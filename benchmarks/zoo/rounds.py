@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,9 @@ class Row:
     Attributes
     ----------
     rounds_ms: median of each round, in the order in which they were measured.
+    mean_ms: mean of all runs: what a row of runs takes, rare long ones included.
     busy_ms: median with a busy neighbour.
+    busy_mean_ms: mean with a busy neighbour.
     relative_error: largest difference from ONNX Runtime over the largest magnitude of the output.
     estimate_ms: what the cost model expects of the plan.
     own_allocations: of `allocations`, those that the artifact's code asked for, not a vendor's library or Python.
@@ -61,7 +63,9 @@ class Row:
     error: str = ""
     median_ms: float | None = None
     rounds_ms: tuple[float, ...] = ()
+    mean_ms: float | None = None
     busy_ms: float | None = None
+    busy_mean_ms: float | None = None
     floor_ms: float | None = None
     relative_error: float | None = None
     load_s: float | None = None
@@ -82,6 +86,18 @@ class Row:
 
 
 @dataclass
+class _Turns:
+    """Milliseconds of a runner's turns: the median and the mean of each."""
+
+    medians: list[float] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+
+    def add(self, times: list[float]) -> None:
+        self.medians.append(median(times))
+        self.means.append(fmean(times))
+
+
+@dataclass
 class _Running:
     """A runner under way; `row` collects its results, and an error ends it."""
 
@@ -89,8 +105,8 @@ class _Running:
     row: dict[str, Any]
     worker: Worker | None = None
     runs: int = 1
-    medians: list[float] = field(default_factory=list)
-    busy: list[float] = field(default_factory=list)
+    alone: _Turns = field(default_factory=_Turns)
+    busy: _Turns = field(default_factory=_Turns)
     outputs: Path | None = None
 
     @property
@@ -127,7 +143,7 @@ def measure(
             _first_look(running, scratch / f"{index}.npz", effort)
         for _ in range(effort.rounds):
             for running in all_running:
-                _turn(running, running.medians)
+                _turn(running, running.alone)
             if busy:
                 with busy_neighbour(busy):
                     for running in all_running:
@@ -160,11 +176,11 @@ def _first_look(running: _Running, outputs: Path, effort: Effort) -> None:
         running.runs = max(effort.least_runs, math.ceil(effort.turn_ms / median(answer["ms"])))
 
 
-def _turn(running: _Running, medians: list[float]) -> None:
+def _turn(running: _Running, turns: _Turns) -> None:
     time.sleep(SETTLE)
     answer = running.ask(do="time", warm=1, runs=running.runs)
     if answer is not None:
-        medians.append(median(answer["ms"]))
+        turns.add(answer["ms"])
 
 
 def _last_look(running: _Running, effort: Effort) -> None:
@@ -172,9 +188,11 @@ def _last_look(running: _Running, effort: Effort) -> None:
     running.row |= running.ask(do="memory", runs=10) or {}
     floor = running.ask(do="floor", repeats=2 * effort.rounds)
     running.row["floor_ms"] = floor["ms"] if floor else None
-    running.row["rounds_ms"] = tuple(running.medians)
-    running.row["median_ms"] = median(running.medians) if running.alive else None
-    running.row["busy_ms"] = median(running.busy) if running.alive and running.busy else None
+    running.row["rounds_ms"] = tuple(running.alone.medians)
+    if running.alive:
+        running.row |= {"median_ms": median(running.alone.medians), "mean_ms": fmean(running.alone.means)}
+    if running.alive and running.busy.means:
+        running.row |= {"busy_ms": median(running.busy.medians), "busy_mean_ms": fmean(running.busy.means)}
 
 
 def _compare(all_running: list[_Running]) -> None:
