@@ -20,8 +20,8 @@ from byoc.text_table import table
 
 PACKAGES = ("byoc", "apache-tvm", "onnx", "onnxruntime", "openvino", "onednn-cpu-gomp")
 HEADERS = (
-    "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy", "busy median",
-    "compile s", "load s", "allocs", "own", "KiB", "faults",
+    "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy",
+    "busy median", "compile s", "load s", "allocs", "own", "KiB", "faults",
 )  # fmt: skip
 
 LARGEST_ERROR = 1e-4  # of float32 models in float32, relative to ONNX Runtime's largest magnitude
@@ -91,8 +91,9 @@ LEGEND = (
     "/onnxruntime, /openvino: the rival's time over the runner's, median of the rounds' ratios (above 1: the runner is "
     "faster).  /float: likewise the float model's time by the same runner.  floor: the sum of the bare primitives.  "
     "error: largest difference from ONNX Runtime over the largest magnitude.  busy: slowdown beside a busy process, by "
-    "the mean of all runs, which is what a row of them takes, and by the median.  load: to the first result.  allocs, KiB, faults: calls of the C allocator, memory asked of it and page faults in "
-    "one run once warm, Python's own included.  own: of the calls, those of the artifact's code."
+    "the mean of all runs, which is what a row of them takes, and by the median.  load: to the first result.  allocs, "
+    "KiB, faults: calls of the C allocator, memory asked of it and page faults in one run once warm, Python's own "
+    "included.  own: of the calls, those of the artifact's code."
 )
 
 

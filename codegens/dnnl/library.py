@@ -23,6 +23,7 @@ _FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique"
 # By the end of a source's name; nothing in these runs where the processor lacks the instructions.
 _KERNEL_FLAGS = {
     "_avx512": ("-O3", "-mavx512f"),
+    "_avx512_vbmi": ("-O3", "-mavx512f", "-mavx512bw", "-mavx512vbmi"),
     "_avx512_bf16": ("-O3", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512bf16"),
 }
 

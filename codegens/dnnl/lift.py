@@ -1,4 +1,4 @@
-"""Recognise what models spell out: local response normalisation, SiLU."""
+"""Recognise what models spell out: local response normalisation, SiLU, channel shuffles."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def _lifted(op: Op, makers: dict[int, Op]) -> Op:
         return _swish(op, makers)
     if op.kind == "binary" and op.algorithm == "binary_div":
         return _local_response(op, makers)
+    if op.kind == "reshape":
+        return _shuffle(op, makers)
     return op
 
 
@@ -45,6 +47,23 @@ def _swish(op: Op, makers: dict[int, Op]) -> Op:
         if maker is not None and _is(maker, "logistic") and maker.inputs[0] is x:
             return Op("eltwise", (x,), op.output, "swish", scalars={"alpha": 1.0, "beta": 0.0}, name=op.name)
     return op
+
+
+def _shuffle(op: Op, makers: dict[int, Op]) -> Op:
+    """Channels in groups, transposed: every group gives one channel in turn (Zhang et al. 2017, "ShuffleNet", 3.1)."""
+    turn = makers.get(id(op.inputs[0]))
+    parted = makers.get(id(turn.inputs[0])) if turn is not None and turn.kind == "transpose" else None
+    if turn is None or parted is None or parted.kind != "reshape":
+        return op
+    x, grouped = parted.inputs[0], parted.output
+    order = list(range(grouped.rank))
+    if x.rank < 3 or x.shape != op.output.shape or grouped.shape != (x.shape[0], *grouped.shape[1:3], *x.shape[2:]):
+        return op
+    order[1:3] = 2, 1
+    groups = grouped.shape[1]
+    if list(turn.numbers["axes"]) != order or not isinstance(groups, int):
+        return op
+    return Op("shuffle", (x,), op.output, numbers={"groups": [groups]}, name=op.name)
 
 
 def _local_response(op: Op, makers: dict[int, Op]) -> Op:

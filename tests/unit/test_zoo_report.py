@@ -57,6 +57,13 @@ def test_the_report_names_the_mean_the_worst_model_and_what_failed() -> None:
     assert "b, host: died of SIGSEGV" in text
 
 
+def test_the_slowdown_beside_a_busy_process_is_told_by_mean_and_by_median() -> None:
+    rows = [replace(row("m", "csource", 2.0), mean_ms=4.0, busy_ms=3.0, busy_mean_ms=10.0)]
+    header, _, cells = Report({"processor": "P"}, tuple(rows)).text().splitlines()[4:7]
+    assert header.split() == ["model", "runner", "ms", "busy", "busy", "median"]
+    assert cells.split() == ["m", "csource", "2.00", "2.50", "1.50"]
+
+
 def test_a_report_survives_its_file_and_takes_new_rows_for_old(tmp_path: Path) -> None:
     report = Report({"processor": "P"}, (row("a", "csource", 1.0, 2.0, 3.0), row("b", "csource", 5.0)))
     report.write(tmp_path / "zoo.json")

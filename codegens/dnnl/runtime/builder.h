@@ -63,7 +63,9 @@ class Builder {
 
   /* A constant as a function of our own packs it. */
   Value Packed(const Value& constant, const std::string& kind, size_t floats, const PackedConstants::Fill& fill);
-  bool UsesWinograd() const { return program_.winograd && program_.precision == "f32"; }
+  bool UsesWinograd() const { return program_.winograd && program_.precision == "f32" && !PrefersVendor(); }
+  /* Whether oneDNN's primitives are wanted where there are kernels of our own as well. */
+  bool PrefersVendor() const { return program_.vendor_only; }
 
  private:
   struct Epilogue {

@@ -99,8 +99,8 @@ const std::map<std::string, Build>& Builds() {
       {"pad", BuildPad},                 {"reshape", BuildReshape},             {"transpose", BuildTranspose},
       {"slice", BuildSlice},             {"copy", BuildCopy},                   {"convert", BuildConvert},
       {"range", BuildRange},             {"range_scale", BuildRangeScale},      {"range_zero", BuildRangeZero},
-      {"quantize", BuildQuantize},
-      {"gather", BuildGather},           {"to_floats", BuildToFloats}};
+      {"quantize", BuildQuantize},           {"gather", BuildGather},           {"to_floats", BuildToFloats},
+      {"shuffle", BuildShuffle}};
   return builds;
 }
 

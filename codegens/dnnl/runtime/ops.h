@@ -24,6 +24,7 @@ void BuildPad(Builder& builder, const Op& op);
 void BuildReshape(Builder& builder, const Op& op);
 void BuildTranspose(Builder& builder, const Op& op);
 void BuildSlice(Builder& builder, const Op& op);
+void BuildShuffle(Builder& builder, const Op& op);
 void BuildCopy(Builder& builder, const Op& op);
 void BuildConvert(Builder& builder, const Op& op);
 void BuildRange(Builder& builder, const Op& op);

@@ -107,11 +107,11 @@ struct ByocDnnlPartition {
     omp_set_num_threads(compiled.front()->threads);
     auto times = [&](const Schedule& schedule) { return Context(schedule, engine, packed).OpTimes(schedule, repeats); };
     std::map<int, double> chosen = times(compiled.front()->schedule);
-    Slices all_direct = SlicesOf(program, compiled.front()->extents);
-    all_direct.program.winograd = false;
-    std::map<int, double> direct = times(Build(all_direct, compiled.front()->extents));
+    Slices vendor = SlicesOf(program, compiled.front()->extents);
+    vendor.program.vendor_only = true;
+    std::map<int, double> vendors = times(Build(vendor, compiled.front()->extents));
     double total = 0;
-    for (const auto& [op, seconds] : chosen) total += direct.count(op) ? std::min(seconds, direct[op]) : seconds;
+    for (const auto& [op, seconds] : chosen) total += vendors.count(op) ? std::min(seconds, vendors[op]) : seconds;
     return total;
   }
 

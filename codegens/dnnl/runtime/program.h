@@ -45,6 +45,7 @@ struct Program {
   std::vector<Op> ops;
   int extents = 0;
   bool winograd = true;
+  bool vendor_only = false;  // oneDNN's primitives even where our own kernels are quicker; no text says so
 
   /* Throws on text that is no program. */
   static Program Parse(const std::string& text);

@@ -60,7 +60,8 @@ class Batch {
   bool KeepsImages(const Op& op) const {
     static const std::set<std::string> by_image = {"convolution", "deconvolution", "pool",       "lrn",
                                                    "resampling",  "eltwise",       "copy",       "pad",
-                                                   "reshape",     "reduction",     "convert",    "to_floats"};
+                                                   "reshape",     "reduction",     "convert",    "to_floats",
+                                                   "shuffle"};
     const int result = op.outputs.at(0);
     if (op.kind == "binary") return Agrees(op.inputs[0], result) && Agrees(op.inputs[1], result);
     if (op.kind == "matmul") return ProductKeepsImages(op);
