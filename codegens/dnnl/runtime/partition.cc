@@ -11,6 +11,7 @@
 
 #include "builder.h"
 #include "context.h"
+#include "crowding.h"
 #include "slices.h"
 #include "tvm/ffi/function.h"
 
@@ -38,6 +39,14 @@ struct Compiled {
   int threads;
   Schedule schedule;
   std::vector<std::unique_ptr<Context>> idle;
+  Crowding crowding = {};
+};
+
+/* The schedule that a run uses, and memory for it. */
+struct Lease {
+  std::shared_ptr<Compiled> compiled;
+  std::unique_ptr<Context> context;
+  std::shared_ptr<Compiled> all;  // with all threads; the same unless one is left out
 };
 
 }  // namespace
@@ -76,40 +85,50 @@ struct ByocDnnlPartition {
     return compiled.front();
   }
 
-  void Run(const int64_t* values, void* const* inputs, void* const* outputs) {
-    int threads = byoc_threads();
-    std::shared_ptr<Compiled> found;
-    std::unique_ptr<Context> context;
-    {
-      std::lock_guard<std::mutex> guard(lock);
-      found = Find(Numbers(values, values + program.extents), threads);
-      if (found->idle.empty()) {
-        context = std::make_unique<Context>(found->schedule, engine, packed);
-      } else {
-        context = std::move(found->idle.back());
-        found->idle.pop_back();
-      }
-    }
-    omp_set_num_threads(threads);
-    static const char* profile = std::getenv("BYOC_DNNL_PROFILE");
-    if (profile == nullptr) {
-      context->Run(inputs, outputs);
-    } else {
-      Profile(*found, *context, inputs, outputs);
-    }
+  /* With one thread fewer than there are while a processor is missing. */
+  Lease Take(const Numbers& extents) {
+    const int threads = byoc_threads();
     std::lock_guard<std::mutex> guard(lock);
-    found->idle.push_back(std::move(context));
+    Lease lease;
+    lease.all = lease.compiled = Find(extents, threads);
+    if (threads > 1 && lease.all->crowding.WantsFewer(Crowding::Clock::now())) lease.compiled = Find(extents, threads - 1);
+    std::vector<std::unique_ptr<Context>>& idle = lease.compiled->idle;
+    if (idle.empty()) idle.push_back(std::make_unique<Context>(lease.compiled->schedule, engine, packed));
+    lease.context = std::move(idle.back());
+    idle.pop_back();
+    return lease;
+  }
+
+  void Run(const int64_t* values, void* const* inputs, void* const* outputs) {
+    Lease lease = Take(Numbers(values, values + program.extents));
+    omp_set_num_threads(lease.compiled->threads);
+    static const char* profile = std::getenv("BYOC_DNNL_PROFILE");
+    const auto start = Crowding::Clock::now();
+    if (profile == nullptr) {
+      lease.context->Run(inputs, outputs);
+    } else {
+      Profile(*lease.compiled, *lease.context, inputs, outputs);
+    }
+    const auto end = Crowding::Clock::now();
+    std::lock_guard<std::mutex> guard(lock);
+    lease.compiled->idle.push_back(std::move(lease.context));
+    if (lease.compiled != lease.all) {
+      lease.all->crowding.RanWithFewer(start, end);
+    } else if (lease.all->threads > 1) {
+      lease.all->crowding.RanWithAll(start, end);
+    }
   }
 
   double Floor(int64_t repeats) {
     std::lock_guard<std::mutex> guard(lock);
     if (compiled.empty()) return 0;
-    omp_set_num_threads(compiled.front()->threads);
+    const std::shared_ptr<Compiled> found = Find(Numbers(compiled.front()->extents), byoc_threads());
+    omp_set_num_threads(found->threads);
     auto times = [&](const Schedule& schedule) { return Context(schedule, engine, packed).OpTimes(schedule, repeats); };
-    std::map<int, double> chosen = times(compiled.front()->schedule);
-    Slices vendor = SlicesOf(program, compiled.front()->extents);
+    std::map<int, double> chosen = times(found->schedule);
+    Slices vendor = SlicesOf(program, found->extents);
     vendor.program.vendor_only = true;
-    std::map<int, double> vendors = times(Build(vendor, compiled.front()->extents));
+    std::map<int, double> vendors = times(Build(vendor, found->extents));
     double total = 0;
     for (const auto& [op, seconds] : chosen) total += vendors.count(op) ? std::min(seconds, vendors[op]) : seconds;
     return total;
