@@ -26,11 +26,17 @@ def test_beside_a_neighbour_nearly_all_runs_leave_a_thread_out_until_it_is_gone(
     crowded[500:2000] = 8 * MS
     chosen = fewer_threads(crowded, np.full(3000, 4 * MS))
     assert not chosen[:500].any()
-    assert chosen[520:2000].mean() > 0.9
+    assert chosen[520:2000].mean() > 0.85
     assert not chosen[2060:].any()
 
 
 def test_what_is_quicker_with_all_threads_even_beside_a_neighbour_keeps_them():
     crowded = np.full(3000, 2 * MS)
     crowded[500:] = 3.8 * MS
-    assert fewer_threads(crowded, np.full(3000, 4 * MS)).mean() < 0.02
+    assert fewer_threads(crowded, np.full(3000, 4 * MS)).mean() < 0.1
+
+
+def test_a_neighbour_that_comes_and_goes_is_borne_where_runs_take_less_on_average():
+    uneven = np.full(3000, 2 * MS)
+    uneven[500::5] = 6 * MS
+    assert fewer_threads(uneven, np.full(3000, 4 * MS)).mean() < 0.1
