@@ -30,6 +30,9 @@ HOST_PEAKS = Peaks(
         "rows": 2.7e10,
         "elementary": 2.2e10,
         "arithmetic": 7e10,
+        "integer convolution": 1.4e10,
+        "integer depthwise": 1e10,
+        "integer product": 1.1e11,
     },
     family_overheads={
         "convolution 3x3": 8e-6,

@@ -69,6 +69,9 @@ class CSourceCodegen(Codegen):
             "rows": 3e10,
             "elementary": 1e11,
             "arithmetic": 3e10,
+            "integer convolution": 8.5e11,
+            "integer depthwise": 1.1e10,
+            "integer product": 7e11,
         },
         family_overheads={
             "convolution 3x3": 8.5e-6,

@@ -53,6 +53,9 @@ class Dnnl(Codegen):
             "rows": 5e10,
             "elementary": 1.5e10,
             "arithmetic": 4e10,
+            "integer convolution": 1.65e12,
+            "integer depthwise": 1.5e11,
+            "integer product": 1.6e12,
         },
         family_overheads={
             "convolution 3x3": 2e-6,
