@@ -47,7 +47,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "minmax, per tensor": {"method": "minmax", "per_channel": False},
     "mse, powers of two": {"power_of_two": True},
     "klj, powers of two": {"method": "klj", "power_of_two": True},
-    "mse, channels as they are": {"equalize": False},
+    "mse, channels of one range": {"equalize": True},
     "minmax, channels as they are": {"method": "minmax", "equalize": False},
 }
 

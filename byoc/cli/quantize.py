@@ -52,9 +52,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--equalize/--no-equalize",
-    default=True,
-    show_default=True,
-    help="Bring the channels that a depthwise convolution reads to one range.",
+    default=None,
+    help="Bring the channels that a depthwise convolution reads to one range.  [default: with minmax and klj]",
 )
 @click.option(
     "--multiplier-bits",
@@ -86,7 +85,7 @@ def command(
     power_of_two: bool,
     one_pass: bool,
     bias_correction: bool | None,
-    equalize: bool,
+    equalize: bool | None,
     multiplier_bits: int,
     keep: tuple[str, ...],
     auto_keep: float | None,

@@ -29,7 +29,7 @@ def quantize(
     power_of_two: bool = Settings.power_of_two,
     progressive: bool = Settings.progressive,
     bias_correction: bool | None = Settings.bias_correction,
-    equalize: bool = Settings.equalize,
+    equalize: bool | None = Settings.equalize,
     multiplier_bits: int = Settings.multiplier_bits,
     keep: Sequence[str] = (),
     auto_keep: float | None = None,

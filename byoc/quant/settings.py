@@ -21,7 +21,9 @@ class Settings:
     progressive: layer by layer, each on the rounded results of those before it; else all from one float pass.
     bias_correction: biases take up what rounding shifts the means of channels by; ``None``: with all methods but
         ``klj``, which clips so much that the few elements far out would move all others.  Only where `progressive`.
-    equalize: channels that a depthwise convolution reads are brought to one range.  Only where `per_channel`.
+    equalize: channels that a depthwise convolution reads are brought to one range; ``None``: with ``minmax``, whose
+        threshold stays what it is, so that no channel gets coarser, and ``klj``, which then clips less.  The others would
+        choose the threshold for small channels as much as for large ones.  Only where `per_channel`.
     multiplier_bits: width of the integer multipliers in the parameter file.
     keep: nodes that stay float: ``NODE``, ``op:TYPE`` or ``/regex/``.
     """
@@ -32,7 +34,7 @@ class Settings:
     power_of_two: bool = False
     progressive: bool = True
     bias_correction: bool | None = None
-    equalize: bool = True
+    equalize: bool | None = None
     multiplier_bits: int = 31
     keep: tuple[str, ...] = ()
 
@@ -54,7 +56,8 @@ class Settings:
     @property
     def equalizes(self) -> bool:
         """Whether channels are brought to one range."""
-        return self.equalize and self.per_channel
+        chosen = self.method in ("minmax", "klj") if self.equalize is None else self.equalize
+        return chosen and self.per_channel
 
     def levels(self, unsigned: bool) -> int:
         """The largest integer of an activation."""
