@@ -181,7 +181,7 @@ def answer(plan: Plan, written: Mapping[str, Path | None], as_json: bool) -> Non
 
 
 def within_budget(flags: LanguageFlags, report: Path | None, budget: str | None) -> LanguageFlags:
-    """The flags of the configuration that a report recommends.  Raises :class:`UsageError`."""
+    """The flags of the configuration that a report recommends, which is told.  Raises :class:`UsageError`."""
     if report is None or budget is None:
         raise UsageError(
             "--pareto and --budget go together",
@@ -191,10 +191,15 @@ def within_budget(flags: LanguageFlags, report: Path | None, budget: str | None)
     chosen = replace(flags, calibrate=None).given()
     if chosen:
         raise UsageError(f"--pareto chooses {chosen[0]}", "both cannot be given", "drop one of them")
+    from byoc.pareto.configuration import Configuration
     from byoc.pareto.report import Report, parse_bytes, recommend
+    from byoc.text_table import bytes_text
 
     found = Report.read(report)
     row = recommend(found, parse_bytes(budget))
+    loss = f"loss {row['loss']['value']:.2f}% ({row['loss']['low']:.2f} to {row['loss']['high']:.2f})"
+    size = bytes_text(row["memory"]["total"])
+    click.echo(f"{report} recommends {Configuration.from_dict(row)}: {size}, {loss}", err=True)
     chunk = min(row["chunk"] or found.context, found.context)
     return replace(flags, kv=row["kv"], weights=row["weights"], context=found.context, chunk=chunk)
 

@@ -1,7 +1,7 @@
 """Trains a small Llama on key-value recall, for searches where no trained model is at hand: PyTorch, CPU or GPU.
 
     pip install torch safetensors
-    python examples/pareto/train.py needle-model --context 256 --minutes 10
+    python examples/pareto/train.py needle-model --context 256 --steps 1600
 
 A sequence is filler with needles "KEY k v w" at random places, then questions "ASK k v w"; what counts is the answers
 v w.  It begins with 32 tokens full of needles and questions, where heads that look for the same key form within
@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=256, help="longest sequences, in tokens")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long to train")
     parser.add_argument("--steps", type=int, default=0, help="how long to train, in the place of --minutes")
-    parser.add_argument("--rows", type=int, default=128, help="sequences of 32 tokens in a batch; fewer longer ones")
+    parser.add_argument("--rows", type=int, default=64, help="sequences of 32 tokens in a batch; fewer longer ones")
     parser.add_argument("--rate", type=float, default=2e-3, help="largest learning rate")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for name, value in asdict(Shape()).items():

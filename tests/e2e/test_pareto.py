@@ -232,6 +232,7 @@ def test_compile_takes_what_a_report_recommends(folder: Path, report, capsys: py
     arguments = ["compile", str(folder / "tiny"), "-t", "csource", "--pareto", str(path), "-o", str(output)]
     assert main([*arguments, "--budget", "1GB"]) == 0
     best = report.frontier[-1]
+    assert f"report.json recommends {best['kv']} f32 chunk 16: " in capsys.readouterr().err
     with byoc.load(output) as session:
         facts = session.manifest.language_model
         assert facts is not None and (facts["kv"], facts["context"]) == (best["kv"], 32)
