@@ -19,6 +19,12 @@ class Crowding {
     if (end > fewer_until_ + kValid) fewer_ = {};
     const double seconds = Seconds(start, end), slow = kSlow * usual_;
     usual_ = std::min(usual_ * kDrift, seconds);
+    const bool rested = start > last_end_ + kRest;
+    last_end_ = end;
+    if (rested) {
+      all_ = {}, lost_ = 0;
+      return;
+    }
     all_.Add(std::min(seconds, kMost * usual_));
     lost_ = std::max(0.0, lost_ + std::min(seconds, kMost * usual_) - slow);
     const bool slower = fewer_.runs > 0 ? all_.IsFirm() && all_.Value() > fewer_.Value() : lost_ > kPatience;
@@ -32,6 +38,7 @@ class Crowding {
   /* Ends early where all threads did better even so. */
   void RanWithFewer(Clock::time_point start, Clock::time_point end) {
     fewer_.Add(Seconds(start, end));
+    last_end_ = end;
     if (fewer_.IsFirm() && fewer_.Value() > before_) fewer_until_ = std::min(fewer_until_, end);
   }
 
@@ -58,11 +65,13 @@ class Crowding {
   /* Seconds beyond slow until one fewer is tried, which at first takes another schedule. */
   static constexpr double kPatience = 0.03;
   /* How long one fewer is kept without another look at all of them; how long what it takes is known afterwards. */
-  static constexpr std::chrono::milliseconds kHold{200}, kValid{2000};
+  static constexpr std::chrono::milliseconds kHold{100}, kValid{2000};
+  /* After so long without a run the next one wakes threads and fills caches, and what was before says nothing. */
+  static constexpr std::chrono::milliseconds kRest{50};
 
   Mean all_, fewer_;
   double usual_ = 1e9, before_ = 0, lost_ = 0;
-  Clock::time_point fewer_until_;
+  Clock::time_point fewer_until_, last_end_;
 };
 
 }  // namespace byoc_dnnl
