@@ -1,8 +1,10 @@
 """What each format of the KV cache costs the trained models of the shared folder: perplexity and recall.
 
     python -m benchmarks.kv_quality [--models byte-llama,needle-llama,stories260K] [--kv k8v8,k4v4] [--json FILE]
+    python -m benchmarks.kv_quality --steps --kv k8v8,k4v4 [--json FILE]
 
-What the file of --json holds already is not measured again.
+What the file of --json holds already is not measured again.  With --steps, which wants a file of its own, tokens behind
+the first 256 of a text are read one by one, by the kernel that generates, beside reading the same ones all at once.
 
 byte-llama: perplexity per byte on the two texts' ends that it was not trained on, in windows of 512.  needle-llama:
 recall of values and perplexity at the answers, at all four lengths.  stories260K: perplexity per token, in pieces of
@@ -40,7 +42,8 @@ Text = tuple[np.ndarray, np.ndarray]  # token ids, and the positions of those th
 class Quality:
     """Over all scored tokens: the perplexity, the share of them that the model ranks first, bytes of the caches.
 
-    `kv` is the format that was `asked` for, in groups that fit the model's heads.
+    `kv` is the format that was `asked` for, in groups that fit the model's heads; `at_once` the perplexity of the same
+    tokens read by chunks.
     """
 
     model: str
@@ -49,6 +52,7 @@ class Quality:
     perplexity: float
     recall: float
     cache_bytes: int
+    at_once: float = 0.0
 
 
 def byte_texts(models: Path) -> list[Text]:
@@ -77,7 +81,26 @@ def story_texts(models: Path) -> list[Text]:
 TEXTS = {"byte-llama": byte_texts, "needle-llama": needle_texts, "stories260K": story_texts}
 
 
-def measure(name: str, folder: Path, kv: str, texts: list[Text]) -> Quality:
+@dataclass
+class Score:
+    """Of all places so far: minus the log-probability of what stands there, in nats, and how often it came first."""
+
+    nats: float = 0.0
+    hits: int = 0
+    count: int = 0
+
+    def add(self, logits: np.ndarray, wanted: np.ndarray) -> None:
+        logits = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+        self.nats -= float((logits[np.arange(len(wanted)), wanted] - np.log(np.exp(logits).sum(-1))).sum())
+        self.hits += int((logits.argmax(-1) == wanted).sum())
+        self.count += len(wanted)
+
+    @property
+    def perplexity(self) -> float:
+        return float(np.exp(self.nats / self.count))
+
+
+def measure(name: str, folder: Path, kv: str, texts: list[Text], steps: bool) -> Quality:
     """One format on one model."""
     context = max(len(ids) for ids, _ in texts)
     heads = json.loads((folder / "config.json").read_text())
@@ -85,16 +108,28 @@ def measure(name: str, folder: Path, kv: str, texts: list[Text]) -> Quality:
     spec = kv if group >= 32 or ":g" in kv or ".g" in kv else f"{kv}:g{group}"
     settings = Settings(kv=parse_kv(spec, heads["num_hidden_layers"]), context=context)
     session = LanguageSession(byoc.compile(language_model(folder, settings), ["csource"], use_cache=False).session())
-    nats, hits, count = 0.0, 0, 0
+    at_once, found = Score(), Score()
     for ids, places in texts:
-        session.reset()
-        logits = session.score(ids[: places[-1]])[0][places - 1].astype(np.float64)
-        logits -= logits.max(-1, keepdims=True)
-        rows = np.arange(len(places))
-        nats -= float((logits[rows, ids[places]] - np.log(np.exp(logits).sum(-1))).sum())
-        hits += int((logits.argmax(-1) == ids[places]).sum())
-        count += len(places)
-    return Quality(name, kv, spec, float(np.exp(nats / count)), hits / count, session.cache.nbytes)
+        places = places[places > session.chunk] if steps else places
+        if len(places):
+            session.reset()
+            at_once.add(session.score(ids[: places[-1]])[0][places - 1], ids[places])
+            if steps:
+                found.add(step_by_step(session, ids, places), ids[places])
+    found = found if steps else at_once
+    return Quality(name, kv, spec, found.perplexity, found.hits / found.count, session.cache.nbytes, at_once.perplexity)
+
+
+def step_by_step(session: LanguageSession, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The logits of each place, whose token before is read by itself; what none needs in between is read by chunks."""
+    session.reset()
+    logits = []
+    for place in places:
+        held = int(session.lengths[0])
+        if held < place - 1:
+            session.prefill(ids[held : place - 1])
+        logits.append(session.decode(ids[place - 1 : place])[0])
+    return np.stack(logits)
 
 
 def model_folder(models: Path, name: str, scratch: Path) -> Path:
@@ -106,14 +141,14 @@ def model_folder(models: Path, name: str, scratch: Path) -> Path:
 class Results:
     """What was measured, kept in a file where one is named: what it holds is not measured again."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, steps: bool) -> None:
+        self.path, self.steps = path, steps
         known = json.loads(path.read_text()) if path and path.exists() else []
         self.found = {(row["model"], row["asked"]): Quality(**row) for row in known}
 
     def get(self, name: str, folder: Path, kv: str, texts: list[Text]) -> Quality:
         if (name, kv) not in self.found:
-            self.found[name, kv] = measure(name, folder, kv, texts)
+            self.found[name, kv] = measure(name, folder, kv, texts, self.steps)
             if self.path:
                 self.path.write_text(json.dumps([asdict(q) for q in self.found.values()], indent=1) + "\n")
         return self.found[name, kv]
@@ -133,16 +168,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=",".join(TEXTS))
     parser.add_argument("--kv", default=",".join(FORMATS))
+    parser.add_argument("--steps", action="store_true", help="read token by token")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     folder = shared_folder()
     if folder is None:
         parser.error("no folder of shared models; set BYOC_SHARED")
-    results = Results(chosen.json)
-    print("| model | kv | cache / k16v16 | perplexity | change | recall |\n|---|---|---|---|---|---|")
+    results = Results(chosen.json, chosen.steps)
+    print(
+        "| model | kv | cache / k16v16 | perplexity | change | recall | beside at once |\n|---|---|---|---|---|---|---|"
+    )
     for reference, q in rows(folder / "models", chosen.models.split(","), chosen.kv.split(","), results):
         share, change = 2 * q.cache_bytes / reference.cache_bytes, q.perplexity / reference.perplexity - 1
-        print(f"| {q.model} | {q.kv} | {share:.4f} | {q.perplexity:.4f} | {change:+.2%} | {q.recall:.4f} |", flush=True)
+        steps = f"{q.perplexity / q.at_once - 1:+.3%}" if chosen.steps else ""
+        cells = (q.model, q.kv, f"{share:.4f}", f"{q.perplexity:.4f}", f"{change:+.2%}", f"{q.recall:.4f}", steps)
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

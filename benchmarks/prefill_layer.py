@@ -1,4 +1,4 @@
-"""A layer of a prefill by csource, 4-bit weights and inputs rounded to 8 bits, beside dnnl in float32 and in 8 bits.
+"""A layer of a prefill by csource, 4-bit weights and inputs rounded to 8 bits, beside dnnl in 32, 16 and 8 bits.
 
     python -m benchmarks.prefill_layer [--rows 256] [--inputs 1024] [--outputs 2816] [--repeat 200]
 
@@ -38,7 +38,7 @@ def four_bits(rows: int, weight: np.ndarray) -> Callable[[], object]:
 
 
 def product(rows: int, weight: np.ndarray, kind: str) -> Callable[[], object]:
-    """MatMul in float32, or MatMulInteger, by dnnl."""
+    """MatMul in float32 or bfloat16, or MatMulInteger, by dnnl."""
     integer = kind == "int8"
     constant = np.clip(np.rint(weight.T * 300), -127, 127).astype(np.int8) if integer else weight.T.copy()
     node = helper.make_node("MatMulInteger" if integer else "MatMul", ["x", "w"], ["y"])
@@ -49,7 +49,8 @@ def product(rows: int, weight: np.ndarray, kind: str) -> Callable[[], object]:
         [numpy_helper.from_array(constant, "w")],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    plan = byoc.partition(onnx.ModelProto.FromString(model.SerializeToString()), ["dnnl"])
+    options = {"dnnl": {"precision": "bf16"}} if kind == "bfloat16" else {}
+    plan = byoc.partition(onnx.ModelProto.FromString(model.SerializeToString()), ["dnnl"], options=options)
     owners = {op.owner for op in plan.functions[0].ops}
     session = byoc.compile(plan).session()
     random = np.random.default_rng(1)
@@ -69,6 +70,7 @@ def main() -> None:
     runs = {
         "csource, 4 bits": four_bits(chosen.rows, weight),
         "dnnl, float32": product(chosen.rows, weight, "float32"),
+        "dnnl, bfloat16": product(chosen.rows, weight, "bfloat16"),
         "dnnl, int8": product(chosen.rows, weight, "int8"),
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}

@@ -58,15 +58,22 @@ class ModelWeights:
         packed = self.tensors.packed(name)
         if packed is not None:
             return _packed_layer(packed, bias)
-        weight = self.tensors.floats(name)
-        if not self.spec.is_float:
-            return _packed_layer(round_to_nearest(weight, self.spec.bits, self.spec.group), bias)
-        if self.spec.bits == 16:
-            rounded = halves(name, weight, self.spec.dtype)
-            constant = _relax_constant(rounded)
-            return Layer(lambda x: linear_of_halves(x, constant), bias, rounded.nbytes)
-        matrix = _relax_constant(weight.T)
-        return Layer(lambda x: relax.op.matmul(x, matrix), bias, weight.nbytes)
+        return linear_layer(name, self.tensors.floats(name), self.spec, bias)
+
+
+def linear_layer(name: str, weight: Array, spec: WeightSpec, bias: Any = None) -> Layer:
+    """A layer of float32[outputs, inputs], kept as `spec` says; `awq` weights have been scaled and cut before.
+
+    Raises :class:`UsageError` where it cannot be kept so.
+    """
+    if not spec.is_float:
+        return _packed_layer(round_to_nearest(weight, spec.bits, spec.group), bias)
+    if spec.bits == 16:
+        rounded = halves(name, weight, spec.dtype)
+        constant = _relax_constant(rounded)
+        return Layer(lambda x: linear_of_halves(x, constant), bias, rounded.nbytes)
+    matrix = _relax_constant(weight.T)
+    return Layer(lambda x: relax.op.matmul(x, matrix), bias, weight.nbytes)
 
 
 def _packed_layer(packed: PackedWeights, bias: Any) -> Layer:

@@ -10,7 +10,7 @@ from byoc.errors import CheckError
 from byoc.graph import Node, Value
 from byoc.partitioner.measured import MeasuredCosts
 from byoc.partitioner.target import Target
-from byoc.partitioner.work import bytes_of, family_of, flops_of, value_bytes
+from byoc.partitioner.work import bytes_of, dims, family_of, flops_of, value_bytes
 
 # By benchmarks/calibrate.py: two cores with AVX-512.
 HOST_PEAKS = Peaks(
@@ -33,6 +33,8 @@ HOST_PEAKS = Peaks(
         "integer convolution": 1.4e10,
         "integer depthwise": 1e10,
         "integer product": 1.1e11,
+        "packed product": 3e10,
+        "cached attention": 4.5e10,
     },
     family_overheads={
         "convolution 3x3": 8e-6,
@@ -42,6 +44,7 @@ HOST_PEAKS = Peaks(
     },
 )
 
+_HOST_UNPACKS = 5e8  # weights of a packed product per second: it turns them into floats at every call
 _IMAGE_RANK = 4
 _ELEMENTWISE = ("arithmetic", "elementary")
 _FUSED_WITH = (*_ELEMENTWISE, "convolution 3x3", "convolution 1x1", "convolution", "depthwise", "product")
@@ -52,8 +55,9 @@ def is_fused(node: Node) -> bool:
     if family_of(node) not in _ELEMENTWISE or len(node.outputs) != 1:
         return False
     shape = node.outputs[0].shape
-    producers = [value.producer for value in node.inputs if value.shape == shape]
-    return any(producer is not None and family_of(producer) in _FUSED_WITH for producer in producers)
+    producers = [value.producer for value in node.inputs if value.shape == shape and value.producer is not None]
+    # With the last of them: that may need the others, and be done by another kernel.
+    return bool(producers) and family_of(max(producers, key=lambda p: p.index)) in _FUSED_WITH
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,13 @@ class CostModel:
             return known
         if is_fused(node):
             return self._compute((node,), self.host)
-        return self.host.call_overhead + self._roofline(node, self.host)
+        return self.host.call_overhead + self._roofline(node, self.host) + self._unpacking(node)
+
+    def _unpacking(self, node: Node) -> float:
+        if family_of(node) != "packed product":
+            return 0.0
+        inputs, outputs = dims(node.inputs[0], self.nominal_dim)[-1], dims(node.outputs[0], self.nominal_dim)[-1]
+        return inputs * outputs / _HOST_UNPACKS
 
     def on_target(self, target: Target, match: Match) -> float:
         """Seconds that one match takes on a target.  Raises :class:`CheckError` when its `cost` misbehaves."""
@@ -97,8 +107,8 @@ class CostModel:
     def _match_roofline(self, target: Target, match: Match) -> float:
         """One composite reads its inputs and writes its results once; what stays inside costs no traffic."""
         peaks = target.codegen.peaks
-        if len(match.nodes) == 1 and bytes_of(match.root, self.nominal_dim) == 0:
-            return 0.0
+        if len(match.nodes) == 1:
+            return self._roofline(match.root, peaks)
         traffic = sum(value_bytes(v, self.nominal_dim) for v in (*match.inputs, *match.outs))
         return self._at_least(match.nodes, peaks) + max(self._compute(match.nodes, peaks), traffic / peaks.bandwidth)
 

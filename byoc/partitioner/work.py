@@ -14,9 +14,11 @@ _NO_FLOPS = FREE | {
     "tile", "repeat", "flip", "full", "zeros", "ones", "full_like", "zeros_like", "ones_like", "arange", "astype",
     "gather_elements", "gather_nd", "scatter_elements", "scatter_nd", "one_hot", "where", "nn.dropout", "stack",
 }  # fmt: skip
-_TRANSCENDENTAL = frozenset(
-    {"exp", "log", "erf", "tanh", "sigmoid", "sin", "cos", "power", "nn.gelu", "nn.gelu_tanh", "nn.silu", "rsqrt"}
-)
+_TRANSCENDENTAL = frozenset({
+    "exp", "log", "erf", "tanh", "sigmoid", "sin", "cos", "power", "nn.gelu", "nn.gelu_tanh", "nn.silu", "rsqrt",
+    "byoc.rope", "byoc.swiglu",
+})  # fmt: skip
+_PACKED_PRODUCTS = frozenset({"byoc.linear_w4", "byoc.linear_w8", "byoc.linear_w16"})
 _PER_ELEMENT = {"nn.softmax": 10, "nn.log_softmax": 10, "nn.layer_norm": 8, "nn.batch_norm": 4, "nn.rms_norm": 6,
                 "nn.instance_norm": 8, "nn.group_norm": 8, "image.resize2d": 8}  # fmt: skip
 
@@ -25,10 +27,12 @@ _ROWS = frozenset({"nn.softmax", "nn.log_softmax", "sum", "mean", "max", "min", 
 FAMILIES = (
     "convolution 3x3", "convolution 1x1", "convolution", "depthwise", "product", "pooling", "rows", "elementary",
     "arithmetic", "movement", "integer convolution", "integer depthwise", "integer product",
+    "packed product", "cached attention",
 )  # fmt: skip
 """Families of ops that a target does at a rate of its own.  ``convolution 3x3`` has neither stride nor dilation;
 ``rows`` are softmax, normalisations and reductions; ``elementary`` functions are exp, erf and their like; ``integer``
-are the 8-bit ones, whose multiply-adds count two operations as well."""
+are the 8-bit ones, whose multiply-adds count two operations as well; a
+``packed product`` has weights that it unpacks on the way; ``cached attention`` reads what ``byoc.kv_append`` wrote."""
 
 
 def family_of(node: Node) -> str:
@@ -43,6 +47,10 @@ def family_of(node: Node) -> str:
         return "integer product"
     if node.op in ("matmul", "nn.linear") or node.op.startswith("nn.attention"):
         return "product"
+    if node.op in _PACKED_PRODUCTS:
+        return "packed product"
+    if node.op == "byoc.kv_attention":
+        return "cached attention"
     if "pool" in node.op:
         return "pooling"
     if node.op in _ROWS or node.op.endswith("_norm"):
@@ -91,13 +99,17 @@ def flops_of(node: Node, nominal: int) -> int:
         return 0
     out = sum(elements(v, nominal) for v in node.outputs)
     shapes = [dims(v, nominal) for v in node.inputs]
-    if node.op in ("matmul", "nn.linear", "byoc.qlinear_matmul", "byoc.matmul_integer"):
+    if node.op in ("matmul", "nn.linear", "byoc.qlinear_matmul", "byoc.matmul_integer") or node.op in _PACKED_PRODUCTS:
         return 2 * out * (shapes[0][-1] if shapes[0] else 1)
     if node.op.startswith("nn.conv") or node.op == "byoc.qlinear_conv":
         return _convolution_flops(node, out, shapes)
     if node.op.startswith("nn.attention"):
         batch, queries, heads, head_dim = (shapes[0] + [1, 1, 1, 1])[:4]
         return 4 * batch * heads * queries * (shapes[1][1] if len(shapes[1]) > 1 else 1) * head_dim
+    if node.op == "byoc.kv_append":
+        return math.prod(shapes[1])
+    if node.op == "byoc.kv_attention":
+        return 4 * out * _seen_tokens(node)
     if "pool" in node.op:
         window = node.attrs.get("pool_size")
         if isinstance(window, tuple):
@@ -122,9 +134,19 @@ def _convolution_flops(node: Node, out: int, shapes: Sequence[list[int]]) -> int
     return 2 * out * weight // max(channels, 1)
 
 
+def _seen_tokens(node: Node) -> int:
+    """Cached tokens that a query meets once the context is full."""
+    capacity, window = int(node.attrs["k_capacity"]), int(node.attrs["window"])
+    return min(capacity, window) if window else capacity
+
+
 def bytes_of(node: Node, nominal: int) -> int:
-    """Bytes read and written by one op."""
+    """Bytes read and written by one op; a cache that grows in place is not copied, nor a table that is looked up in."""
     if node.op in FREE:
         return 0
+    if node.op == "byoc.kv_append":
+        return 2 * value_bytes(node.inputs[1], nominal)
+    if node.op == "take":
+        return value_bytes(node.inputs[1], nominal) + 2 * value_bytes(node.outputs[0], nominal)
     seen = {id(v): v for v in node.inputs}
     return sum(value_bytes(v, nominal) for v in (*seen.values(), *node.outputs))

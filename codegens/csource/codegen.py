@@ -72,6 +72,8 @@ class CSourceCodegen(Codegen):
             "integer convolution": 8.5e11,
             "integer depthwise": 1.1e10,
             "integer product": 7e11,
+            "packed product": 1.1e12,
+            "cached attention": 1.2e11,
         },
         family_overheads={
             "convolution 3x3": 8.5e-6,

@@ -40,6 +40,12 @@ def convolution(weight: tuple[int, ...], groups: int = 1, stride: int = 1, op: s
         (convolution((4, 1, 3, 3), groups=4, op="byoc.qlinear_conv"), "integer depthwise"),
         (node("byoc.qlinear_matmul", [(2, 3), (3, 4), (4,)], (2, 4)), "integer product"),
         (node("byoc.matmul_integer", [(2, 3), (), (3, 4)], (2, 4)), "integer product"),
+        (node("byoc.linear_w4", [(2, 64), (3, 32), (3, 2), (3, 2)], (2, 3)), "packed product"),
+        (
+            node("byoc.kv_attention", [(1, 1, 4, 8), (1, 2, 512), (1, 2, 512), (1,), (1,)], (1, 1, 4, 8)),
+            "cached attention",
+        ),
+        (node("byoc.swiglu", [(2, 3), (2, 3)], (2, 3)), "elementary"),
     ],
 )
 def test_every_op_has_a_family(made: Node, family: str) -> None:
@@ -70,6 +76,17 @@ def test_a_family_has_an_overhead_of_its_own_and_others_the_general_one() -> Non
 
 def test_what_moves_nothing_costs_nothing() -> None:
     assert seconds(node("reshape", [(2, 3)], (6,)), Peaks(op_overhead=1.0)) == 0.0
+
+
+def test_looking_up_rows_reads_those_rows_only() -> None:
+    peaks = Peaks(bandwidth=1.0)
+    assert seconds(node("take", [(1000, 8), (2,)], (2, 8)), peaks) == pytest.approx(2 * 4 + 2 * 64)
+
+
+def test_the_host_turns_packed_weights_into_floats_at_every_call() -> None:
+    peaks = Peaks(flops=1e12, bandwidth=1e12, call_overhead=0.0)
+    made = node("byoc.linear_w4", [(1, 1000), (500, 500), (500, 1), (500, 1)], (1, 500))
+    assert CostModel(1, peaks).on_host(made) == pytest.approx(1000 * 500 / 5e8, rel=0.01)
 
 
 def test_the_host_fuses_element_wise_ops_with_what_they_read() -> None:

@@ -18,6 +18,7 @@ from byoc.llm.from_onnx.graph import Bindings, shape_of
 from byoc.llm.from_onnx.prove import Prover
 from byoc.llm.from_onnx.rebuild import Found, rebuilt_module
 from byoc.llm.from_onnx.roles import Roles
+from byoc.llm.from_onnx.rotary import Rotations
 from byoc.llm.kv_spec import check_fits
 from byoc.llm.settings import Settings
 from byoc.rewrite.fold_constants import fold_constants
@@ -40,6 +41,8 @@ def module_of(path: Path, settings: Settings) -> tuple[Any, str, Settings, dict[
     settings = _checked(settings, roles, told)
     prover = Prover(graph, roles, settings.context)
     windows = [prover.window(a) for a in attentions]
+    rotations = Rotations(prover)
+    turned = {var: rotations.of(var) for a in attentions for var in (a.query, a.keys.new)}
     dims = {(a.kv_heads, a.head_dim) for a in attentions}
     if len(dims) != 1:
         raise UnsupportedModelError(
@@ -52,13 +55,16 @@ def module_of(path: Path, settings: Settings) -> tuple[Any, str, Settings, dict[
     for i in range(len(attentions)):
         check_fits(settings.kv_of(i), head_dim)
     logits = _logits(function, imported.outputs, roles)
+    as_given = settings.weights.bits == 32
     facts = {
         "architecture": "ONNX", "vocabulary": int((shape_of(logits) or [0])[-1]), "layers": len(attentions),
         "kv_heads": kv_heads, "head_dim": head_dim, "begin": told["begin"], "end": told["end"],
         "context": settings.context, "chunk": settings.chunk, "batch": settings.batch, "kv": settings.kv_text,
-        "weights": "as in the file", "weight_bits": 0, "windows": windows,
+        "weights": "as in the file" if as_given else f"{settings.weights}, others as in the file",
+        "weight_bits": 0 if as_given else settings.weights.bits, "windows": windows,
     }  # fmt: skip
-    module = rebuilt_module(Found(graph, roles, attentions, windows, logits), prover, settings, facts)
+    found = Found(graph, roles, attentions, windows, {v: r for v, r in turned.items() if r}, logits)
+    module = rebuilt_module(found, prover, settings, facts)
     digest = hashlib.sha256(f"{settings!r}{imported.digest}".encode()).hexdigest()
     return module, digest, settings, facts
 
@@ -85,11 +91,11 @@ def _plain(module: Any) -> Any:
 
 
 def _checked(settings: Settings, roles: Roles, told: dict[str, Any]) -> Settings:
-    if str(settings.weights) != "f32":
+    if settings.weights.method == "awq":
         raise UsageError(
-            f"weights of an ONNX model are kept as the file has them, not as {settings.weights}",
-            "--weights is for folders with config.json and safetensors",
-            "drop --weights, or export the model with MatMulNBits",
+            f"{settings.weights} needs a calibration text, which is read for folders only",
+            "it scales weights by what the layers of a model read there",
+            f"use rtn{settings.weights.bits}:g{settings.weights.group}",
         )
     if "per-tensor" in settings.kv_text:
         raise UsageError(

@@ -48,10 +48,10 @@ class Prover:
                     "attention over a cache is softmax(scale q k' + causal mask) v",
                     "compile the model without --kv and --context, with its past as inputs",
                 )
-        text = str(part.function().script(show_meta=False)) + f"{attention.scale!r}" + _constants(part)
-        if text not in self._windows:
-            self._windows[text] = self._proven(part, attention)
-        return self._windows[text]
+        key = part_key(part) + f"{attention.scale!r}"
+        if key not in self._windows:
+            self._windows[key] = self._proven(part, attention)
+        return self._windows[key]
 
     def _proven(self, part: Part, attention: Attention) -> int:
         window = self._visible(part, attention)
@@ -129,8 +129,9 @@ class Prover:
         return "positions" if axes else "lengths"
 
 
-def _constants(part: Part) -> str:
-    digest = hashlib.sha256()
+def part_key(part: Part) -> str:
+    """The same for parts that compute the same, as those of a model's layers often do."""
+    digest = hashlib.sha256(str(part.function().script(show_meta=False)).encode())
     for array in _arrays(b.value for b in part.bindings):
         digest.update(array.tobytes())
     return digest.hexdigest()

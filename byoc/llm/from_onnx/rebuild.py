@@ -15,8 +15,10 @@ from byoc.importer.origin import Origin, origin_of, with_origin
 from byoc.llm.cache_state import state_layouts
 from byoc.llm.from_onnx.attention import Attention
 from byoc.llm.from_onnx.graph import Bindings, op_name, shape_of, symbols
+from byoc.llm.from_onnx.kept_layers import KeptLayers
 from byoc.llm.from_onnx.prove import Prover
 from byoc.llm.from_onnx.roles import Roles
+from byoc.llm.from_onnx.rotary import Rotation
 from byoc.llm.graph import ENTRIES
 from byoc.llm.kv_spec import FixedScale
 from byoc.llm.settings import Settings
@@ -24,6 +26,7 @@ from byoc.ops import STATES
 from byoc.ops.hadamard import rotated
 from byoc.ops.kv_append import append_tokens
 from byoc.ops.kv_attention import attend
+from byoc.ops.rope import rotate
 
 _FIXED = FixedScale()
 _BY_ROW = ("add", "multiply", "divide", "subtract", "astype", "tanh", "matmul", "byoc.linear_w4", "byoc.linear_w8")
@@ -37,20 +40,22 @@ class Found:
     ----------
     logits: the variable of float[batch, tokens, vocabulary].
     windows: of each attention, 0 for none.
+    rotations: of queries and keys that are turned by their positions.
     """
 
     graph: Bindings
     roles: Roles
     attentions: Sequence[Attention]
     windows: Sequence[int]
+    rotations: Mapping[Any, Rotation]
     logits: Any
 
 
 def rebuilt_module(found: Found, prover: Prover, settings: Settings, facts: Mapping[str, Any]) -> tvm.IRModule:
     """The module with the entry functions that :func:`byoc.llm.graph.build_module` describes."""
-    builder = relax.BlockBuilder()
+    builder, layers = relax.BlockBuilder(), KeptLayers(found.graph, settings.weights)
     for name in ENTRIES:
-        _Function(builder, name, found, prover, settings, facts).build()
+        _Function(builder, name, found, prover, settings, facts, layers).build()
     module = builder.get()
     relax.analysis.well_formed(module)
     return module
@@ -65,7 +70,9 @@ class _Function:
         prover: Prover,
         settings: Settings,
         facts: Mapping[str, Any],
+        layers: KeptLayers,
     ) -> None:
+        self.layers = layers
         self.builder, self.name, self.found, self.prover, self.settings = builder, name, found, prover, settings
         self.layouts = state_layouts(facts)
         self.count: Any = 1 if name == "decode" else tirx.Var("n", "int64")
@@ -122,7 +129,8 @@ class _Function:
             for var in reversed(tail):
                 call = graph.call(var)
                 again = relax.Call(call.op, [x, *list(call.args)[1:]], call.attrs, call.ty_args, span=call.span)
-                x = self.builder.emit(again)
+                kept = self.layers.kept(var, x)
+                x = self.builder.emit(again if kept is None else kept)
         x = self._as("logits", x, "float32")
         if self.name == "score":
             return x
@@ -147,10 +155,15 @@ class _Function:
     def _needs(self, var: Any) -> list[Any]:
         if var in self.results:
             a = self.found.attentions[self.results[var]]
-            return [a.query, a.keys.new, a.values.new]
+            return [self._before(var) for var in (a.query, a.keys.new, a.values.new)]
         if var not in self.found.graph.values or self._tells_length(var):
             return []
         return self.found.graph.needs(var)
+
+    def _before(self, var: Any) -> Any:
+        """What is turned into a query or a key; others are as they are."""
+        rotation = self.found.rotations.get(var)
+        return var if rotation is None else rotation.before
 
     def _tells_length(self, var: Any) -> bool:
         """Whether the value follows from lengths alone, and is what a session knows."""
@@ -172,7 +185,8 @@ class _Function:
         known = {roles.tokens, roles.batch}
         if call is None or not isinstance(call.op, tvm.ir.Op) or any(s not in known for s in symbols(call)):
             raise self._unknown(var)
-        return self.builder.emit(self._renewed(call))
+        kept = self.layers.kept(var, self.mapped.get(call.args[0]))
+        return self.builder.emit(self._renewed(call) if kept is None else kept)
 
     def _renewed(self, value: Any) -> Any:
         """A call with its variables and symbols replaced."""
@@ -234,10 +248,11 @@ class _Function:
         q, k, v = (
             self._emit(
                 f"{at}/{n}_tokens", "Transpose",
-                relax.op.permute_dims(self._as(f"{at}/{n}", self.mapped[var], "float32"), [0, 2, 1, 3]),
+                relax.op.permute_dims(self._as(f"{at}/{n}", self.mapped[self._before(var)], "float32"), [0, 2, 1, 3]),
             )
             for n, var in (("q", a.query), ("k", a.keys.new), ("v", a.values.new))
         )  # fmt: skip
+        q, k = (self._turned(f"{at}/{n}_rope", x, var) for n, x, var in (("q", q, a.query), ("k", k, a.keys.new)))
         if self.settings.kv_of(i).key_transform == "hadamard":
             q, k = (self._emit(f"{at}/{n}_hadamard", "Hadamard", rotated(y)) for n, y in (("q", q), ("k", k)))
         keys, values = (
@@ -254,6 +269,15 @@ class _Function:
         mixed = self._emit(f"{at}/attend", "KVAttention", call)
         result = self._emit(f"{at}/heads", "Transpose", relax.op.permute_dims(mixed, [0, 2, 1, 3]))
         return self._as(at, result, dtype)
+
+    def _turned(self, node: str, x: Any, var: Any) -> Any:
+        rotation = self.found.rotations.get(var)
+        if rotation is None:
+            return x
+        turn = rotation.turn
+        frequencies = relax.const(turn.frequencies)
+        call = rotate(x, self.lengths, frequencies, interleaved=turn.interleaved, factor=turn.factor)
+        return self._emit(node, "RoPE", call)
 
 
 def _is_by_row(graph: Bindings, var: Any) -> bool:
