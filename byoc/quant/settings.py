@@ -22,8 +22,8 @@ class Settings:
     bias_correction: biases take up what rounding shifts the means of channels by; ``None``: with all methods but
         ``klj``, which clips so much that the few elements far out would move all others.  Only where `progressive`.
     equalize: channels that a depthwise convolution reads are brought to one range; ``None``: with ``minmax``, whose
-        threshold stays what it is, so that no channel gets coarser, and ``klj``, which then clips less.  The others
-        would choose the threshold for small channels as much as for large ones.  Only where `per_channel`.
+        threshold stays what it is, so that no channel gets coarser, and ``klj``, which then clips less.  Only where
+        `per_channel`.
     multiplier_bits: width of the integer multipliers in the parameter file.
     keep: nodes that stay float: ``NODE``, ``op:TYPE`` or ``/regex/``.
     """
