@@ -28,7 +28,6 @@ from tests.codegens.ops import _aligned, _results, host
 needs_onednn = pytest.mark.skipif(bool(library.missing()), reason=library.missing())
 
 DRIVER = """\
-#include "crowding.h"
 #include "partition.h"
 #include "slices.h"
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -42,17 +41,6 @@ EXPORT const char *run(ByocDnnlPartition *p, const int64_t *extents, void *const
 EXPORT void destroy(ByocDnnlPartition *partition) { byoc_dnnl_destroy(partition); }
 EXPORT int64_t slices(const char *program, const int64_t *extents, size_t number) {
   return byoc_dnnl::SlicesOf(byoc_dnnl::Program::Parse(program), {extents, extents + number}).count;
-}
-EXPORT void crowd(const double *all, const double *fewer, size_t runs, bool *chosen) {
-  byoc_dnnl::Crowding crowding;
-  byoc_dnnl::Crowding::Clock::time_point now;
-  for (size_t i = 0; i < runs; ++i) {
-    chosen[i] = crowding.WantsFewer(now);
-    auto took = std::chrono::duration<double>(chosen[i] ? fewer[i] : all[i]);
-    auto end = now + std::chrono::duration_cast<std::chrono::nanoseconds>(took);
-    chosen[i] ? crowding.RanWithFewer(now, end) : crowding.RanWithAll(now, end);
-    now = end;
-  }
 }
 """
 
@@ -83,15 +71,6 @@ def slices_of(function: relax.Function, **sizes: int) -> int:
     given = (ctypes.c_int64 * max(1, len(extents)))(*extents)
     count: int = _driver().slices(program.to_json().encode(), given, ctypes.c_size_t(len(extents)))
     return count
-
-
-def fewer_threads(with_all: Sequence[float], with_fewer: Sequence[float]) -> np.ndarray:
-    """For each of a row of runs whether it leaves a thread out; given the seconds it takes with all and with fewer."""
-    chosen = np.zeros(len(with_all), bool)
-    times = [np.array(t, np.float64) for t in (with_all, with_fewer)]
-    _driver().crowd(*(ctypes.c_void_p(t.ctypes.data) for t in times), ctypes.c_size_t(len(chosen)),
-                    ctypes.c_void_p(chosen.ctypes.data))  # fmt: skip
-    return chosen
 
 
 def refusal_of(function: relax.Function) -> str:

@@ -11,7 +11,6 @@
 
 #include "builder.h"
 #include "context.h"
-#include "crowding.h"
 #include "slices.h"
 #include "tvm/ffi/function.h"
 
@@ -39,14 +38,12 @@ struct Compiled {
   int threads;
   Schedule schedule;
   std::vector<std::unique_ptr<Context>> idle;
-  Crowding crowding = {};
 };
 
 /* The schedule that a run uses, and memory for it. */
 struct Lease {
   std::shared_ptr<Compiled> compiled;
   std::unique_ptr<Context> context;
-  std::shared_ptr<Compiled> all;  // with all threads; the same unless one is left out
 };
 
 }  // namespace
@@ -85,13 +82,9 @@ struct ByocDnnlPartition {
     return compiled.front();
   }
 
-  /* With one thread fewer than there are while a processor is missing. */
   Lease Take(const Numbers& extents) {
-    const int threads = byoc_threads();
     std::lock_guard<std::mutex> guard(lock);
-    Lease lease;
-    lease.all = lease.compiled = Find(extents, threads);
-    if (threads > 1 && lease.all->crowding.WantsFewer(Crowding::Clock::now())) lease.compiled = Find(extents, threads - 1);
+    Lease lease{Find(extents, byoc_threads()), nullptr};
     std::vector<std::unique_ptr<Context>>& idle = lease.compiled->idle;
     if (idle.empty()) idle.push_back(std::make_unique<Context>(lease.compiled->schedule, engine, packed));
     lease.context = std::move(idle.back());
@@ -103,20 +96,13 @@ struct ByocDnnlPartition {
     Lease lease = Take(Numbers(values, values + program.extents));
     omp_set_num_threads(lease.compiled->threads);
     static const char* profile = std::getenv("BYOC_DNNL_PROFILE");
-    const auto start = Crowding::Clock::now();
     if (profile == nullptr) {
       lease.context->Run(inputs, outputs);
     } else {
       Profile(*lease.compiled, *lease.context, inputs, outputs);
     }
-    const auto end = Crowding::Clock::now();
     std::lock_guard<std::mutex> guard(lock);
     lease.compiled->idle.push_back(std::move(lease.context));
-    if (lease.compiled != lease.all) {
-      lease.all->crowding.RanWithFewer(start, end);
-    } else if (lease.all->threads > 1) {
-      lease.all->crowding.RanWithAll(start, end);
-    }
   }
 
   double Floor(int64_t repeats) {
