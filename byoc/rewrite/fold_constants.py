@@ -43,8 +43,11 @@ class _Folder:
 
     def rewrite(self, binding: Any) -> list[Any]:
         value = binding.value
-        if isinstance(binding, relax.MatchCast) or not isinstance(value, relax.Call):
-            return [binding]
+        if isinstance(binding, relax.MatchCast):
+            return [relax.MatchCast(binding.var, self._resolve(value), binding.ty)]
+        if not isinstance(value, relax.Call):
+            resolved = self._resolve(value)
+            return [binding if resolved is value else relax.VarBinding(binding.var, resolved)]
         call = replace_arguments(value, self._resolve)
         folded = _evaluate(call)
         if folded is None:

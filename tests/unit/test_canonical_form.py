@@ -28,6 +28,19 @@ def test_a_folded_constant_keeps_its_element_type(dtype: str) -> None:
     assert binding.value.args[1].value.numpy().dtype == dtype
 
 
+def test_what_folds_is_put_into_the_tuple_that_a_function_returns_and_into_a_checked_cast() -> None:
+    builder, x = relax.BlockBuilder(), relax.Var("x", relax.TensorType((2,), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            made = builder.emit(relax.op.full((2,), relax.const(3, "float32"), "float32"))
+            cast = builder.match_cast(made, relax.TensorType((2,), "float32"))
+            both = builder.emit_output(relax.Tuple([made, relax.op.add(x, cast)]))
+        builder.emit_func_output(both)
+    folded = fold_constants(builder.get())["main"]
+    relax.analysis.well_formed(folded)
+    assert "relax.full" not in str(folded)
+
+
 def test_no_op_that_needs_an_extent_known_at_run_time_shares_a_block_with_what_names_it() -> None:
     """TVM fuses and reorders within a block: it would move a range of that extent before the extent is there."""
     graph = helper.make_graph(

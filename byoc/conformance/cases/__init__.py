@@ -8,8 +8,8 @@ from importlib import import_module
 from byoc.conformance.case import Case
 
 _FAMILIES = (
-    "elementwise", "activation", "shape", "index", "reduce", "normalize", "linear", "pool", "quantize", "integer",
-    "language", "kv_cache",
+    "elementwise", "activation", "shape", "create", "index", "reduce", "normalize", "linear", "pool", "quantize",
+    "integer", "language", "kv_cache",
 )  # fmt: skip
 
 

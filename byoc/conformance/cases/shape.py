@@ -38,6 +38,7 @@ def _cases() -> Iterator[Case]:
     yield one("repeat", "axis", t((3, 5)), repeats=3, axis=1)
     yield one("repeat", "flattened", t((3, 5)), repeats=2)
     yield one("nn.pad", "constant", t((3, 5)), pad_width=[1, 2, 0, 3], pad_mode="constant", pad_value=1.5)
+    yield one("nn.pad", "zeros", t((2, 3, 5)), pad_width=[0, 1, 2, 0, 3, 3], pad_mode="constant", pad_value=0.0)
     yield one("nn.pad", "reflect", t((2, 3, 5, 7)), pad_width=[0, 0, 0, 0, 1, 2, 2, 1], pad_mode="reflect")
     yield one("nn.pad", "edge", t((2, 3, 5)), pad_width=[0, 0, 0, 0, 2, 3], pad_mode="edge")
 

@@ -17,6 +17,7 @@ def definitions() -> dict[str, Definition]:
     """Every op's definition by its Relax name."""
     from byoc.conformance.oracle import (
         activation,
+        create,
         elementwise,
         index,
         integer,
@@ -31,7 +32,8 @@ def definitions() -> dict[str, Definition]:
     from byoc.conformance.oracle import resize as resizing
 
     families = (
-        elementwise, activation, shape, index, reduce, normalize, linear, pool, quantize, resizing, language, integer
+        elementwise, activation, shape, create, index, reduce, normalize, linear, pool, quantize, resizing, language,
+        integer,
     )  # fmt: skip
     return {name: defined for family in families for name, defined in family.OPS.items()}
 
