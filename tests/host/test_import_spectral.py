@@ -94,3 +94,21 @@ def test_a_one_sided_transform_of_a_complex_signal_is_refused() -> None:
     model = make_model([node("DFT", "x", onesided=1)], {"x": ("float32", [2, 8, 2])}, opset=20)
     with pytest.raises(UnsupportedModelError, match="a one-sided transform takes no input of 2 parts"):
         byoc.partition(model)
+
+
+@pytest.mark.parametrize(
+    ("shape", "why"), [([9], "its signal has rank 1, not 2 or 3"), ([1, 5, 1], "frames of 8 samples are longer than")]
+)
+def test_a_signal_without_a_whole_frame_is_refused(shape: list[int], why: str) -> None:
+    weights = {"step": np.array(3), "length": np.array(8)}
+    model = make_model([node("STFT", "x step _ length")], {"x": ("float32", shape)}, weights=weights, opset=17)
+    with pytest.raises(UnsupportedModelError, match=why):
+        byoc.partition(model)
+
+
+def test_half_precision_is_transformed_in_single() -> None:
+    x = RNG.standard_normal((1, 64, 1)).astype(np.float16)
+    model = make_model([node("DFT", "x")], {"x": ("float16", [1, 64, 1])}, opset=20)
+    (y,) = run_on_host(model, {"x": x})
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(_complex(y.astype(np.float64)), np.fft.fft(x[..., 0]), atol=0.01)

@@ -51,6 +51,21 @@ def _scalar(view: NodeView, index: int, meaning: str) -> Any:
     return elements[0].item()
 
 
+def _wide(view: NodeView) -> str:
+    """What a transform of input 0 is computed in: half precision holds no sum of many products."""
+    return "float64" if view.dtype(0) == "float64" else "float32"
+
+
+def _widened(view: NodeView, index: int) -> relax.Expr:
+    tensor, wide = view.tensor(index), _wide(view)
+    return tensor if view.dtype(index) == wide else view.emit(op.astype(tensor, wide))
+
+
+def _narrowed(view: NodeView, y: relax.Expr) -> relax.Expr:
+    dtype = view.dtype(0)
+    return y if dtype == _wide(view) else op.astype(y, dtype)
+
+
 @lowers("DFT")
 def _dft(view: NodeView) -> Value:
     inverse, onesided = bool(view.attribute("inverse", 0)), bool(view.attribute("onesided", 0))
@@ -80,21 +95,19 @@ def _transform(view: NodeView, axis: int, table: np.ndarray) -> Value:
     """Input 0 times ``table`` [length, parts, bins, parts] along ``axis`` and its last axis; what is longer is cut."""
     dims = view.shape(0)
     length, parts, bins, out_parts = table.shape
-    dtype = view.dtype(0)
-    wide = dtype if dtype == "float64" else "float32"
-    x = view.tensor(0) if dtype == wide else view.emit(op.astype(view.tensor(0), wide))
+    x = _widened(view, 0)
     if length < int(dims[axis]):
         x = view.emit(op.strided_slice(x, [axis], [0], [length]))
     others = [i for i in range(len(dims) - 1) if i != axis]
     outer = [dims[i] for i in others]
     x = view.emit(op.permute_dims(x, [*others, axis, len(dims) - 1]))
     x = view.emit(op.reshape(x, shape_expr([*outer, length * parts])))
-    flat = constant(table.reshape(length * parts, bins * out_parts).astype(wide))
+    flat = constant(table.reshape(length * parts, bins * out_parts).astype(_wide(view)))
     y = view.emit(op.matmul(x, flat))
     y = view.emit(op.reshape(y, shape_expr([*outer, bins, out_parts])))
     back = sorted(range(len(dims) - 1), key=[*others, axis].__getitem__)
     y = view.emit(op.permute_dims(y, [*back, len(dims) - 1]))
-    return y if dtype == wide else op.astype(y, dtype)
+    return _narrowed(view, y)
 
 
 @lowers("STFT")
@@ -102,32 +115,32 @@ def _stft(view: NodeView) -> Value:
     """A convolution of the signal with windowed sines: [N, samples, parts] to [N, frames, bins, 2]."""
     onesided, step = bool(view.attribute("onesided", 1)), _scalar(view, 1, "frame_step")
     dims = view.shape(0)
+    if len(dims) not in (2, 3):
+        view.refuse(f"its signal has rank {len(dims)}, not 2 or 3")
     parts = dims[2] if len(dims) == 3 else 1
     length = _scalar(view, 3, "frame_length") if view.has(3) else view.shape(2)[0] if view.has(2) else dims[1]
     if parts not in (1, 2) or not isinstance(length, int) or min(length, step) < 1:
         view.refuse(f"its signal {[str(d) for d in dims]}, frame_length {length} and frame_step {step} do not fit")
+    if isinstance(dims[1], int) and dims[1] < length:
+        view.refuse(f"its frames of {length} samples are longer than its signal of {dims[1]}")
     if onesided and parts == 2:
         view.refuse("a one-sided transform takes no complex signal")
     if view.has(2) and view.shape(2) != [length]:
         view.refuse(f"its window {[str(d) for d in view.shape(2)]} is not as long as a frame, {length}")
     bins = length // 2 + 1 if onesided else length
     view.allow_table(length, int(parts), bins, 2, what="a table of sines")
-    dtype = view.dtype(0)
-    wide = dtype if dtype == "float64" else "float32"
-    signal, *window = (
-        view.tensor(i) if dtype == wide else view.emit(op.astype(view.tensor(i), wide)) for i in (0, 2) if view.has(i)
-    )
+    signal = _widened(view, 0)
     kernel = _forward(length, bins, int(parts)).transpose(2, 3, 1, 0).reshape(bins * 2, int(parts), length)
-    weight = constant(kernel.astype(wide))
-    if window:
-        weight = view.emit(op.multiply(weight, window[0]))
+    weight = constant(kernel.astype(_wide(view)))
+    if view.has(2):
+        weight = view.emit(op.multiply(weight, _widened(view, 2)))
     x = view.emit(op.reshape(signal, shape_expr([*dims[:2], parts])))
     x = view.emit(op.permute_dims(x, [0, 2, 1]))
     y = view.emit(op.nn.conv1d(x, weight, strides=[step]))
     y = view.emit(op.permute_dims(y, [0, 2, 1]))
     frames = view.shape_of(y)[1]
     y = view.emit(op.reshape(y, shape_expr([dims[0], frames, bins, 2])))
-    return y if dtype == wide else op.astype(y, dtype)
+    return _narrowed(view, y)
 
 
 @lowers("MelWeightMatrix")
