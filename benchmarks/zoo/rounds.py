@@ -171,7 +171,8 @@ def _first_look(running: _Running, outputs: Path, effort: Effort) -> None:
     """Save the outputs, warm up, and choose how many runs fill a turn."""
     if running.ask(do="outputs", path=str(outputs)) is not None:
         running.outputs = outputs
-    answer = running.ask(do="time", warm=2, runs=3)
+    time.sleep(SETTLE)
+    answer = running.ask(do="time", warm=2, runs=7)
     if answer is not None:
         running.runs = max(effort.least_runs, math.ceil(effort.turn_ms / median(answer["ms"])))
 

@@ -28,6 +28,7 @@ from tests.codegens.ops import _aligned, _results, host
 needs_onednn = pytest.mark.skipif(bool(library.missing()), reason=library.missing())
 
 DRIVER = """\
+#include "crowding.h"
 #include "partition.h"
 #include "slices.h"
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -41,6 +42,21 @@ EXPORT const char *run(ByocDnnlPartition *p, const int64_t *extents, void *const
 EXPORT void destroy(ByocDnnlPartition *partition) { byoc_dnnl_destroy(partition); }
 EXPORT int64_t slices(const char *program, const int64_t *extents, size_t number) {
   return byoc_dnnl::SlicesOf(byoc_dnnl::Program::Parse(program), {extents, extents + number}).count;
+}
+static double idle_seconds;
+static bool sees_idle;
+EXPORT void crowd(int all, const double *waited, const double *idle, size_t runs, int *threads) {
+  using namespace byoc_dnnl;
+  idle_seconds = 0, sees_idle = idle != nullptr;
+  Crowding crowding(all, [] { return sees_idle ? std::optional<Seconds>(idle_seconds) : std::nullopt; });
+  Clock::time_point now;
+  const Seconds took(4e-3);
+  for (size_t i = 0; i < runs; ++i) {
+    threads[i] = crowding.Threads(now);
+    now += std::chrono::duration_cast<Clock::duration>(took);
+    if (threads[i] == all) crowding.Add({took, took * waited[i]}, now);
+    if (sees_idle) idle_seconds += took.count() * idle[i];
+  }
 }
 """
 
@@ -71,6 +87,20 @@ def slices_of(function: relax.Function, **sizes: int) -> int:
     given = (ctypes.c_int64 * max(1, len(extents)))(*extents)
     count: int = _driver().slices(program.to_json().encode(), given, ctypes.c_size_t(len(extents)))
     return count
+
+
+def threads_chosen(threads: int, waited: Sequence[float], idle: Sequence[float] | None) -> np.ndarray:
+    """How many of `threads` each of a row of runs of 4 ms uses.
+
+    `waited`: for how much of each run its threads would get no processor, all together, if it used all of them.
+    `idle`: how many processors are idle during it; None if that cannot be seen.
+    """
+    chosen = np.zeros(len(waited), np.int32)
+    waits = np.array(waited, np.float64)
+    idles = None if idle is None else np.array(idle, np.float64)
+    pointers = [ctypes.c_void_p(None if a is None else a.ctypes.data) for a in (waits, idles, chosen)]
+    _driver().crowd(threads, *pointers[:2], ctypes.c_size_t(len(chosen)), pointers[2])
+    return chosen
 
 
 def refusal_of(function: relax.Function) -> str:

@@ -3,14 +3,11 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <new>
 
 namespace byoc_dnnl {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kPage = 1 << 21;
 

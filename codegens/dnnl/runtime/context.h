@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "crowding.h"
 #include "schedule.h"
 
 namespace byoc_dnnl {
@@ -20,6 +21,8 @@ class Context {
 
   /* Seconds that each op's primitives take, reorders left out: the best of `repeats` passes over all of them. */
   std::map<int, double> OpTimes(const Schedule& schedule, int64_t repeats);
+
+  Watch watch;
 
  private:
   struct Call {

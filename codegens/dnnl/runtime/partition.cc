@@ -11,6 +11,7 @@
 
 #include "builder.h"
 #include "context.h"
+#include "crowding.h"
 #include "slices.h"
 #include "tvm/ffi/function.h"
 
@@ -38,12 +39,14 @@ struct Compiled {
   int threads;
   Schedule schedule;
   std::vector<std::unique_ptr<Context>> idle;
+  Crowding crowding;
 };
 
 /* The schedule that a run uses, and memory for it. */
 struct Lease {
   std::shared_ptr<Compiled> compiled;
   std::unique_ptr<Context> context;
+  std::shared_ptr<Compiled> all;  // with all threads; the same unless some are left out
 };
 
 }  // namespace
@@ -76,7 +79,8 @@ struct ByocDnnlPartition {
     }
     omp_set_num_threads(threads);
     Schedule schedule = Build(SlicesOf(program, extents), extents);
-    compiled.push_front(std::make_shared<Compiled>(Compiled{extents, threads, std::move(schedule), {}}));
+    compiled.push_front(
+        std::make_shared<Compiled>(Compiled{extents, threads, std::move(schedule), {}, Crowding(threads)}));
     compiled.front()->idle.push_back(std::make_unique<Context>(compiled.front()->schedule, engine, packed));
     if (compiled.size() > kSchedulesKept) compiled.pop_back();
     return compiled.front();
@@ -84,7 +88,11 @@ struct ByocDnnlPartition {
 
   Lease Take(const Numbers& extents) {
     std::lock_guard<std::mutex> guard(lock);
-    Lease lease{Find(extents, byoc_threads()), nullptr};
+    Lease lease;
+    lease.compiled = lease.all = Find(extents, byoc_threads());
+    static const bool keeps_all = std::getenv("BYOC_DNNL_KEEP_THREADS") != nullptr;
+    const int threads = keeps_all ? lease.all->threads : lease.all->crowding.Threads(Clock::now());
+    if (threads < lease.all->threads) lease.compiled = Find(extents, threads);
     std::vector<std::unique_ptr<Context>>& idle = lease.compiled->idle;
     if (idle.empty()) idle.push_back(std::make_unique<Context>(lease.compiled->schedule, engine, packed));
     lease.context = std::move(idle.back());
@@ -94,14 +102,20 @@ struct ByocDnnlPartition {
 
   void Run(const int64_t* values, void* const* inputs, void* const* outputs) {
     Lease lease = Take(Numbers(values, values + program.extents));
-    omp_set_num_threads(lease.compiled->threads);
+    const int threads = lease.compiled->threads;
+    omp_set_num_threads(threads);
+    const bool watches = threads > 1 && lease.compiled == lease.all;
+    if (watches) lease.context->watch.RunBegins(threads, Clock::now());
     static const char* profile = std::getenv("BYOC_DNNL_PROFILE");
     if (profile == nullptr) {
       lease.context->Run(inputs, outputs);
     } else {
       Profile(*lease.compiled, *lease.context, inputs, outputs);
     }
+    const Clock::time_point now = Clock::now();
+    const Watch::Seen seen = watches ? lease.context->watch.RunEnds(threads, now) : Watch::Seen{};
     std::lock_guard<std::mutex> guard(lock);
+    if (seen.running > Seconds(0)) lease.all->crowding.Add(seen, now);
     lease.compiled->idle.push_back(std::move(lease.context));
   }
 
