@@ -10,6 +10,16 @@ enum {
   KV_ROW_$id = $row
 };
 
+/* As kv_sixteen, wherever the numbers lie.  Not inlined: a scale for each channel would repeat it for each, and compilers
+ * take seconds over that. */
+static __attribute__((noinline)) BYOC_UNUSED kv_floats kv_gather_$id(const byoc_half *plane, int64_t slot, int64_t tokens,
+                                                                     int64_t g) {
+  byoc_half halves[KV_LANES];
+  for (int l = 0; l < KV_LANES; ++l)
+    halves[l] = plane[(slot + byoc_min(l, tokens - 1)) / KV_SPAN_$id * KV_GROUPS_$id + g];
+  return kv_load_halves(halves);
+}
+
 /* What `plane` holds of channel group g for the tokens in sixteen slots. */
 static inline BYOC_UNUSED kv_floats kv_sixteen_$id(const byoc_half *plane, int64_t slot, int64_t tokens, int64_t g) {
   if (KV_SPAN_$id % KV_LANES == 0 && slot % KV_LANES == 0)
@@ -24,10 +34,7 @@ static inline BYOC_UNUSED kv_floats kv_sixteen_$id(const byoc_half *plane, int64
       return kv_halves(__builtin_shuffle(pairs[0], pairs[1], even + (int32_t)(g / 2)) >> 16 * (g % 2) & 0xffff);
     }
   }
-  byoc_half halves[KV_LANES];
-  for (int l = 0; l < KV_LANES; ++l)
-    halves[l] = plane[(slot + byoc_min(l, tokens - 1)) / KV_SPAN_$id * KV_GROUPS_$id + g];
-  return kv_load_halves(halves);
+  return kv_gather_$id(plane, slot, tokens, g);
 }
 
 /* Scale and minimum of channel group g for the tokens in sixteen slots; slots from `tokens` on repeat the last. */
