@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from byoc.errors import ModelFileError
+from byoc.llm.config_fields import read_fields
 
 Array = np.ndarray[Any, Any]
+_DTYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 
@@ -58,17 +60,31 @@ class Checkpoint:
         return array
 
     def floats(self, name: str, shape: Iterable[int] | None = None) -> Array:
-        """A tensor as float32."""
-        return np.asarray(self.tensor(name, shape), dtype=np.float32)
+        """A tensor of finite floats as float32."""
+        array = self.tensor(name, shape)
+        if array.dtype.kind != "f":
+            raise ModelFileError(
+                f'tensor "{name}" of {self.folder} holds {array.dtype}',
+                "config.json asks for floats",
+                "use the config.json that belongs to the checkpoint",
+            )
+        with np.errstate(over="ignore"):
+            found = np.asarray(array, dtype=np.float32)
+        if not np.isfinite(found).all():
+            raise ModelFileError(
+                f'tensor "{name}" of {self.folder} holds NaN or infinity',
+                "one such weight makes all logits NaN",
+                "download the model again",
+            )
+        return found
 
     def _index(self) -> dict[str, str]:
         index = self.folder / INDEX
         if index.is_file():
-            try:
-                found = json.loads(index.read_text("utf-8"))["weight_map"]
-                return {str(k): _inside(self.folder, str(v)) for k, v in found.items()}
-            except (ValueError, KeyError, AttributeError) as error:
-                raise ModelFileError(f"{index} is no index of shards: {error}", "", "download it again") from None
+            found = read_fields(index).inner("weight_map")
+            if found is None:
+                raise ModelFileError(f"{index} is no index of shards", 'it has no "weight_map"', "download it again")
+            return {name: _inside(self.folder, found.text(name)) for name in found.names}
         if not (self.folder / SINGLE).is_file():
             raise ModelFileError(
                 f"{self.folder} has neither {SINGLE} nor {INDEX}",
@@ -99,9 +115,21 @@ class Checkpoint:
 
     def _read(self, name: str) -> Array:
         file = self._file(self._file_of[name])
-        part = file.get_slice(name)
-        if str(part.get_dtype()) == "BF16":
+        if name not in file.keys():  # noqa: SIM118 - it is no mapping
+            raise ModelFileError(
+                f'{self.folder / self._file_of[name]} has no tensor "{name}"',
+                f"{INDEX} says that it has",
+                "download the model again",
+            )
+        dtype = str(file.get_slice(name).get_dtype())
+        if dtype == "BF16":
             return _bfloat16(self.folder / self._file_of[name], name)
+        if dtype not in _DTYPES:
+            raise ModelFileError(
+                f'tensor "{name}" of {self.folder} is kept as {dtype}',
+                "byoc reads floats of 16, 32 and 64 bits, and integers",
+                "take the checkpoint in bfloat16 or float16",
+            )
         return np.asarray(file.get_tensor(name))
 
 
@@ -112,6 +140,8 @@ def _inside(folder: Path, name: str) -> str:
             "shards lie beside their index",
             "do not trust this model",
         )
+    if not (folder / name).is_file():
+        raise ModelFileError(f'the shard "{name}" is missing from {folder}', f"{INDEX} names it", "download it again")
     return name
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from byoc.errors import ModelFileError, UnsupportedModelError
+from byoc.llm.config_fields import Fields, read_fields
 from byoc.llm.packed_checkpoint import PackedFormat, packed_format
 from byoc.llm.rope_scaling import Rope, rope_of
 
@@ -57,16 +55,8 @@ class ModelConfig:
 
 
 # What the graph is built from layer by layer, or allocated by: a number beyond is a damaged file.
-_MOST = {
-    "num_hidden_layers": 10_000,
-    "hidden_size": 2**20,
-    "intermediate_size": 2**24,
-    "num_attention_heads": 2**16,
-    "num_key_value_heads": 2**16,
-    "head_dim": 2**16,
-    "vocab_size": 2**28,
-    "max_position_embeddings": 2**40,
-}
+_LAYERS, _WIDTH, _HEADS, _VOCABULARY = 10_000, 2**24, 2**16, 2**28
+_MISTRAL_WINDOW = 4096  # of a configuration that does not say
 
 
 def read_config(folder: str | Path, context: int = 0) -> ModelConfig:
@@ -78,90 +68,82 @@ def read_config(folder: str | Path, context: int = 0) -> ModelConfig:
     Raises :class:`ModelFileError` where it is missing or malformed, :class:`UnsupportedModelError` for an architecture
     or a setting that byoc does not build.
     """
-    path = Path(folder) / "config.json"
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be read: {error.strerror}", "a model's folder has one", "name the folder of the model"
-        ) from None
-    except ValueError as error:
-        raise ModelFileError(f"{path} is not JSON: {error}", "", "download the model again") from None
-    if not isinstance(values, dict):
-        raise ModelFileError(f"{path} holds no JSON object", "", "download the model again")
-    try:
-        return _config(values, context)
-    except KeyError as error:
-        raise ModelFileError(f"{path} has no field {error}", "the graph cannot be built without it") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{path} has a field of the wrong type: {error}") from None
+    return _config(read_fields(Path(folder) / "config.json"), context)
 
 
-def _config(values: Mapping[str, Any], context: int) -> ModelConfig:
-    architecture = str((values.get("architectures") or ["?"])[0])
+def _config(fields: Fields, context: int) -> ModelConfig:
+    architecture = next(iter(fields.texts("architectures", ())), "?")
     if architecture not in ARCHITECTURES:
         raise UnsupportedModelError(
             f"the architecture {architecture} is not known",
             f"byoc builds {', '.join(ARCHITECTURES)}",
             "export the model to ONNX and compile that",
         )
-    if values.get("hidden_act", "silu") != "silu":
-        raise UnsupportedModelError(
-            f'the activation "{values["hidden_act"]}" is not known', "byoc builds SwiGLU layers"
-        )
-    for name, most in _MOST.items():
-        if values.get(name) is not None and not 1 <= int(values[name]) <= most:
-            raise UnsupportedModelError(f'"{name}" is {values[name]}', f"byoc builds models with 1 to {most:,}")
-    hidden, heads, layers = (int(values[k]) for k in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
-    kv_heads = int(values.get("num_key_value_heads") or heads)
-    head_dim = int(values.get("head_dim") or hidden // heads)
-    if min(hidden, heads, layers, kv_heads, head_dim) < 1 or heads % kv_heads or head_dim % 2:
-        raise UnsupportedModelError(
-            f"{heads} heads of {head_dim} channels cannot share {kv_heads} keys",
-            "heads are a multiple of key heads, and channels turn in pairs",
-        )
-    bias = bool(values.get("attention_bias", False))
-    longest = int(values.get("max_position_embeddings", 2048))
+    activation = fields.text("hidden_act", "silu")
+    if activation != "silu":
+        raise UnsupportedModelError(f'the activation "{activation}" is not known', "byoc builds SwiGLU layers")
+    layers = fields.whole("num_hidden_layers", most=_LAYERS)
+    hidden = fields.whole("hidden_size", most=_WIDTH)
+    heads, kv_heads, head_dim = _heads(fields, hidden)
+    longest = fields.whole("max_position_embeddings", 2048)
+    # Mistral has no biases, and Qwen2 those of queries, keys and values, whatever the configuration says
+    bias = architecture in ("LlamaForCausalLM", "Qwen3ForCausalLM") and fields.flag("attention_bias")
     return ModelConfig(
         architecture=architecture,
         hidden=hidden,
-        intermediate=int(values["intermediate_size"]),
+        intermediate=fields.whole("intermediate_size", most=_WIDTH),
         layers=layers,
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        vocabulary=int(values["vocab_size"]),
-        epsilon=float(values.get("rms_norm_eps", 1e-6)),
-        rope=rope_of(values, head_dim, longest, context or longest),
-        tied=bool(values.get("tie_word_embeddings", False)),
+        vocabulary=fields.whole("vocab_size", most=_VOCABULARY),
+        epsilon=fields.number("rms_norm_eps", 1e-6),
+        rope=rope_of(fields, head_dim, longest, context or longest),
+        tied=fields.flag("tie_word_embeddings"),
         qkv_bias=bias or architecture == "Qwen2ForCausalLM",
-        output_bias=bias and architecture == "LlamaForCausalLM",
-        mlp_bias=bool(values.get("mlp_bias", False)),
+        output_bias=bias,
+        mlp_bias=architecture == "LlamaForCausalLM" and fields.flag("mlp_bias"),
         qk_norm=architecture == "Qwen3ForCausalLM",
-        windows=_windows(values, architecture, layers),
+        windows=_windows(fields, architecture, layers),
         longest=longest,
-        begin=-1 if values.get("bos_token_id") is None else int(values["bos_token_id"]),
-        end=_ids(values.get("eos_token_id")),
-        packed=packed_format(values),
+        begin=next(iter(fields.ids("bos_token_id")), -1),
+        end=fields.ids("eos_token_id"),
+        packed=packed_format(fields),
     )
 
 
-def _windows(values: Mapping[str, Any], architecture: str, layers: int) -> tuple[int, ...]:
-    window = int(values.get("sliding_window") or 0)
+def _heads(fields: Fields, hidden: int) -> tuple[int, int, int]:
+    """Heads, those of keys and values, and the channels of each."""
+    heads = fields.whole("num_attention_heads", most=_HEADS)
+    kv_heads = fields.whole("num_key_value_heads", heads, most=_HEADS)
+    head_dim = fields.whole("head_dim", hidden // heads, least=0, most=_HEADS)
+    if head_dim < 2 or heads % kv_heads or head_dim % 2:
+        raise UnsupportedModelError(
+            f"{heads} heads of {head_dim} channels cannot share {kv_heads} keys",
+            "heads are a multiple of key heads, and channels turn in pairs",
+        )
+    return heads, kv_heads, head_dim
+
+
+def _windows(fields: Fields, architecture: str, layers: int) -> tuple[int, ...]:
     if architecture == "MistralForCausalLM":
-        return (window,) * layers
-    if not architecture.startswith("Qwen") or not values.get("use_sliding_window"):
+        named = fields.has("sliding_window")  # null is no window
+        return (_window(fields) if named else _MISTRAL_WINDOW,) * layers
+    if not architecture.startswith("Qwen") or not fields.flag("use_sliding_window"):
         return (0,) * layers
-    kinds = values.get("layer_types")
-    if kinds:
-        if len(kinds) != layers:
-            raise ModelFileError(f'"layer_types" names {len(kinds)} layers of {layers}')
-        return tuple(window if kind == "sliding_attention" else 0 for kind in kinds)
-    first = int(values.get("max_window_layers", layers))
-    return tuple(window if i >= first else 0 for i in range(layers))
+    window, kinds = _window(fields), fields.texts("layer_types", ())
+    if not kinds:
+        first = fields.whole("max_window_layers", layers, least=0)
+        return tuple(window if i >= first else 0 for i in range(layers))
+    if len(kinds) != layers:
+        raise ModelFileError(f'"layer_types" names {len(kinds)} layers of {layers}')
+    unknown = sorted(set(kinds) - {"full_attention", "sliding_attention"})
+    if unknown:
+        raise UnsupportedModelError(
+            f'a layer is of the type "{unknown[0]}"', "byoc builds full_attention and sliding_attention"
+        )
+    return tuple(window if kind == "sliding_attention" else 0 for kind in kinds)
 
 
-def _ids(value: Any) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return tuple(int(v) for v in value) if isinstance(value, list) else (int(value),)
+def _window(fields: Fields) -> int:
+    return fields.whole("sliding_window", 0, least=0)

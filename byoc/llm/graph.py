@@ -37,6 +37,7 @@ def build_module(
     returns the logits there, float32[batch, vocabulary].  ``decode`` has n = 1 and returns float32[batch,
     vocabulary].  ``score`` returns the logits of all tokens, float32[batch, n, vocabulary].
     """
+    weights.read()  # before a function is begun: TVM warns of one that an error leaves open
     builder = relax.BlockBuilder()
     for name in ENTRIES:
         _Function(builder, name, config, weights, settings, facts).build()

@@ -37,6 +37,13 @@ class ModelWeights:
         self._constants: dict[str, Any] = {}
         self._layers: dict[str, Layer] = {}
 
+    def read(self) -> None:
+        """Make all of them.  Raises as :meth:`constant` and :meth:`layer` do."""
+        for name in self.tensors.constants:
+            self.constant(name)
+        for name in self.tensors.linear_layers:
+            self.layer(name)
+
     def constant(self, name: str) -> Any:
         """A tensor that is used as it is: norms, frequencies, and the embedding in the dtype of `spec`."""
         if name not in self._constants:

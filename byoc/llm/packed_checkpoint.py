@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from byoc.errors import ModelFileError, UnsupportedModelError
 from byoc.llm.checkpoint import Checkpoint
+from byoc.llm.config_fields import Fields
 from byoc.llm.weights import PackedWeights, pack
 
 Array = np.ndarray[Any, Any]
@@ -43,25 +43,26 @@ class PackedFormat:
         return f"{self.method}{self.bits}:g{self.group}"
 
 
-def packed_format(values: Mapping[str, Any]) -> PackedFormat | None:
+def packed_format(fields: Fields) -> PackedFormat | None:
     """From the field ``quantization_config`` of a ``config.json``; None where there is none.
 
     Raises :class:`UnsupportedModelError` for other methods, widths and layouts.
     """
-    found = values.get("quantization_config")
-    if not found:
+    found = fields.inner("quantization_config")
+    if found is None:
         return None
-    method = str(found.get("quant_method", "?")).lower()
-    bits = int(found.get("bits") or found.get("w_bit") or 0)
-    layout = str(found.get("version" if method == "awq" else "checkpoint_format") or _LAYOUTS.get(method, ("?",))[0])
-    group = int(found.get("group_size") or found.get("q_group_size") or -1)
+    method = found.text("quant_method", "?").lower()
+    bits = found.whole("bits" if "bits" in found else "w_bit", 0, least=0)
+    usual = _LAYOUTS.get(method, ("?",))[0]
+    layout = found.text("version" if method == "awq" else "checkpoint_format", usual).lower()
+    group = found.whole("group_size" if "group_size" in found else "q_group_size", -1, least=-1)
     if (method, bits) not in (("awq", 4), ("gptq", 4), ("gptq", 8)):
         raise _unsupported(f'the checkpoint is quantised by "{method}" to {bits or "?"} bits')
-    if layout.lower() not in _LAYOUTS[method]:
+    if layout not in _LAYOUTS[method]:
         raise _unsupported(f'the checkpoint is quantised by "{method}" in the layout "{layout}"')
-    if found.get("dynamic"):
+    if found.inner("dynamic"):
         raise _unsupported("the checkpoint has layers of different widths", 'quantization_config has a field "dynamic"')
-    return PackedFormat(method, bits, max(group, 0), int(method == "gptq" and layout.lower() == "gptq"))
+    return PackedFormat(method, bits, max(group, 0), int(method == "gptq" and layout == "gptq"))
 
 
 def _unsupported(what: str, why: str = "") -> UnsupportedModelError:

@@ -30,6 +30,19 @@ class ModelTensors:
         self.quantised: dict[str, PackedWeights] = {}
         self.replaced: dict[str, Array] = {}
 
+    @property
+    def linear_layers(self) -> list[str]:
+        """The names of linear layers, as the model reads them; the output layer is the last."""
+        layers = range(self.config.layers)
+        return [*(f"layers.{i}.{n}" for i in layers for n in ("q", "k", "v", "o", "gate", "up", "down")), "logits"]
+
+    @property
+    def constants(self) -> list[str]:
+        """The names of all other tensors."""
+        norms = ("input_norm", "post_norm", *(("q_norm", "k_norm") if self.config.qk_norm else ()))
+        layers = range(self.config.layers)
+        return ["embedding", "frequencies", "final_norm", *(f"layers.{i}.{n}" for i in layers for n in norms)]
+
     def floats(self, name: str) -> Array:
         """A tensor as float32, what integers stand for where it has become such; a linear layer as [outputs, inputs].
 

@@ -47,6 +47,8 @@ CASES: dict[str, tuple[str, dict, int]] = {
     "qwen2": ("Qwen2", {}, 48),
     "qwen2 with a window": ("Qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}, 48),
     "qwen3": ("Qwen3", {"head_dim": 32}, 48),
+    "qwen3 with biases": ("Qwen3", {"head_dim": 16, "attention_bias": True}, 48),
+    "qwen3 with odd heads": ("Qwen3", {"num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 10}, 48),
 }  # fmt: skip
 # transformers scales their frequencies anew as a text grows, byoc once, for texts as long as the context
 GROWING = ("dynamic rope beyond them", "longrope of long texts")
