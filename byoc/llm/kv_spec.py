@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from byoc.errors import UsageError
 
 BITS = (2, 4, 8, 16, 32)
 GRANULARITIES = ("per-token", "per-channel", "per-block", "per-tensor")
 KEY_TRANSFORMS = ("none", "mean", "hadamard")
-_BASE = re.compile(r"k(\d+)v(\d+)\Z")
-_GROUP = re.compile(r"g(\d+)\Z")
+_BASE = re.compile(r"k([0-9]+)v([0-9]+)\Z")
+_OPTION = re.compile(r"(?:([kv])\.)?(.+)\Z")
+_GROUP = re.compile(r"g([0-9]+)\Z")
 _GRAMMAR = (
     'write k<bits>v<bits>, then options after colons, such as "k4v4:g32", "k4v2:g64:hadamard", "k2v2:k.per-channel"'
 )
@@ -80,30 +82,19 @@ class KVSpec:
     def parse(cls, text: str) -> KVSpec:
         """From text such as ``"k4v4"``, ``"k8v4:g64:symmetric"``, ``"k2v2:g32:k.per-channel:hadamard"``.
 
-        An option holds for keys and values, with the prefix ``k.`` or ``v.`` for one of them.
+        An option holds for keys and values, with the prefix ``k.`` or ``v.`` for one of them, and is said once.
         Raises :class:`UsageError`.
         """
         base, *options = text.strip().split(":")
         match = _BASE.match(base)
         if match is None:
             raise UsageError(f'"{text}" is no cache specification', f'it begins with "{base}"', _GRAMMAR)
-        bits = [int(b) for b in match.groups()]
-        for b in bits:
-            if b not in BITS:
-                raise UsageError(f'"{text}": a cache of {b} bits does not exist', "", "use 2, 4, 8, 16 or 32 bits")
-        formats = [CacheFormat(b) for b in bits]
-        transform = "none"
-        for option in options:
-            if option in KEY_TRANSFORMS:
-                transform = option
-                continue
-            side, _, name = option.rpartition(".")
-            if side not in ("", "k", "v"):
-                raise _unknown(text, option)
-            for i in (0, 1):
-                if side in ("", "kv"[i]):
-                    formats[i] = _with_option(formats[i], text, name)
-        return cls(formats[0], formats[1], transform)
+        for bits in match.groups():
+            if int(bits) not in BITS:
+                raise UsageError(f'"{text}": a cache of {bits} bits does not exist', "", "use 2, 4, 8, 16 or 32 bits")
+        said = _options(text, options)
+        keys, values = (_format(int(bits), side, said) for bits, side in zip(match.groups(), "kv", strict=True))
+        return cls(keys, values, said.get(("key transform", ""), "none"))
 
     def __str__(self) -> str:
         """The shortest text that :meth:`parse` turns into this specification."""
@@ -121,20 +112,47 @@ class KVSpec:
         return ":".join(parts)
 
 
-def _with_option(form: CacheFormat, text: str, name: str) -> CacheFormat:
-    group = _GROUP.match(name)
-    if group:
-        return replace(form, group=int(group[1]))
+def _options(text: str, options: Iterable[str]) -> dict[tuple[str, str], str]:
+    """What the options of `text` say, by what they choose and the side they hold for, ``""`` for both."""
+    said: dict[tuple[str, str], str] = {}
+    for option in options:
+        match = _OPTION.match(option)
+        side, name = (match[1] or "", match[2]) if match else ("", option)
+        key = _kind(text, option, side, name), side
+        if key in said:
+            raise UsageError(f'"{text}": "{option}" is one option too many', f"the {key[0]} is {said[key]}", "drop one")
+        said[key] = name
+    return said
+
+
+def _kind(text: str, option: str, side: str, name: str) -> str:
+    """What an option chooses."""
+    if _GROUP.match(name):
+        return "group"
     if name in GRANULARITIES:
-        return replace(form, granularity=name)
+        return "granularity"
     if name in ("symmetric", "asymmetric"):
-        return replace(form, symmetric=name == "symmetric")
-    raise _unknown(text, name)
+        return "symmetry"
+    if name in KEY_TRANSFORMS and not side:
+        return "key transform"
+    raise _unknown(text, option)
+
+
+def _format(bits: int, side: str, said: Mapping[tuple[str, str], str]) -> CacheFormat:
+    def option(kind: str, usual: str) -> str:
+        return said.get((kind, side), said.get((kind, ""), usual))
+
+    group, symmetry = int(option("group", "g32")[1:]), option("symmetry", "asymmetric")
+    return CacheFormat(bits, option("granularity", "per-token"), group, symmetry == "symmetric")
 
 
 def _unknown(text: str, option: str) -> UsageError:
-    known = ", ".join(("g<size>", *GRANULARITIES, "symmetric", *KEY_TRANSFORMS))
-    return UsageError(f'"{text}": the option "{option}" is unknown', f"options are {known}", _GRAMMAR)
+    known = ", ".join(("g<size>", *GRANULARITIES, "symmetric", "asymmetric"))
+    return UsageError(
+        f'"{text}": the option "{option}" is unknown',
+        f"options are {known}, of one side with k. or v. before them; {', '.join(KEY_TRANSFORMS)}",
+        _GRAMMAR,
+    )
 
 
 def check_fits(spec: KVSpec, head_dim: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -65,11 +66,8 @@ def parse_kv(text: str, layers: int) -> KVSpec | tuple[KVSpec, ...]:
     for exception in exceptions:
         where, equals, what = exception.partition("=")
         spec = KVSpec.parse(what) if equals else None
-        try:
-            chosen = _numbers(where)
-        except ValueError:
-            chosen = []
-        if spec is None or not chosen or max(chosen) >= layers:
+        chosen = _numbers(where, layers)
+        if spec is None or not chosen:
             raise UsageError(
                 f'"{exception}" in "{text}" names no layers of the model',
                 f"its layers are 0 to {layers - 1}",
@@ -80,11 +78,17 @@ def parse_kv(text: str, layers: int) -> KVSpec | tuple[KVSpec, ...]:
     return tuple(specs)
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(text: str, layers: int) -> list[int]:
+    """The layers that a text such as ``"0,6-7"`` names; none where it names others than the model's."""
     found: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?\s*", part)
+        if match is None:
+            return []
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < layers:
+            return []
+        found += range(first, last + 1)
     return found
 
 

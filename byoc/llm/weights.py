@@ -45,7 +45,7 @@ class WeightSpec:
             raise UsageError(f'"{text}" is no format of weights', "", _GRAMMAR)
         group = 32
         for option in options:
-            if not re.fullmatch(r"g\d+", option):
+            if not re.fullmatch(r"g[0-9]+", option):
                 raise UsageError(f'"{text}": the option "{option}" is unknown', "", _GRAMMAR)
             group = int(option[1:])
         return cls(int(match[2]), match[1], group)
