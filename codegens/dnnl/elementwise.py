@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from byoc_codegens.dnnl.family import Kernel, Translation, refused
 from byoc_codegens.dnnl.program import Tensor
 
@@ -44,9 +45,9 @@ def _leaky_relu(m: Match, to: Translation) -> Tensor:
 def _clip(m: Match, to: Translation) -> Tensor:
     low, high = (float(m.root.attrs[k]) for k in ("min", "max"))
     x = to.tensor(m.root.inputs[0])
-    if math.isinf(high):
-        return x if math.isinf(low) else _limited("max", x, low, to)
-    return _limited("min", x, high, to) if math.isinf(low) else to.eltwise("clip", x, low, high)
+    if high == math.inf:
+        return x if low == -math.inf else _limited("max", x, low, to)
+    return _limited("min", x, high, to) if low == -math.inf else to.eltwise("clip", x, low, high)
 
 
 def _limited(kind: str, x: Tensor, limit: float, to: Translation) -> Tensor:
@@ -85,11 +86,11 @@ def _check_binary(m: Match) -> Any:
 def _binary(m: Match, to: Translation) -> Tensor:
     left, right = (to.tensor(v) for v in m.root.inputs)
     op = m.root.op
-    if right.is_scalar and right.rank <= left.rank:
-        return _with_scalar(op, left, right.scalar, to)
-    if left.is_scalar and left.rank <= right.rank:
-        return _scalar_with(op, left.scalar, right, to)
     assert m.out.shape is not None
+    if right.is_scalar:
+        return _with_scalar(op, _of_rank(m.out.rank, left, to), right.scalar, to)
+    if left.is_scalar:
+        return _scalar_with(op, left.scalar, _of_rank(m.out.rank, right, to), to)
     if _broadcast_needed(m.root.inputs[0], m.out):
         if op == "subtract":
             left, right, op = to.eltwise("linear", right, -1.0), left, "add"
@@ -100,6 +101,11 @@ def _binary(m: Match, to: Translation) -> Tensor:
     return to.add("binary", [left, right], m.out.shape, algorithm=f"binary_{_BINARY[op]}")
 
 
+def _of_rank(rank: int, x: Tensor, to: Translation) -> Tensor:
+    """A tensor with more dimensions of size one before its own, where a number has more dimensions than it."""
+    return x if x.rank == rank else to.reshape(x, _padded(x.shape, rank))
+
+
 def _with_scalar(op: str, x: Tensor, scalar: float, to: Translation) -> Tensor:
     if op == "add":
         return to.eltwise("linear", x, 1.0, scalar)
@@ -107,15 +113,21 @@ def _with_scalar(op: str, x: Tensor, scalar: float, to: Translation) -> Tensor:
         return to.eltwise("linear", x, 1.0, -scalar)
     if op == "multiply":
         return to.eltwise("linear", x, scalar)
-    if op == "divide" and scalar != 0:
-        return to.eltwise("linear", x, 1.0 / scalar)
+    if op == "divide":
+        if _is_normal(scalar) and _is_normal(1 / scalar):
+            return to.eltwise("linear", x, 1.0 / scalar)
+        return to.add("binary", [x, to.number(scalar)], x.shape, algorithm="binary_div")
     if op == "maximum":
         return _limited("max", x, scalar, to)
     if op == "minimum":
         return _limited("min", x, scalar, to)
-    if op == "power":
-        return to.eltwise("square", x) if scalar == 2 else to.eltwise("pow", x, 1.0, scalar)
-    return to.eltwise("linear", x, float("inf"))
+    assert op == "power", op
+    return to.eltwise("square", x) if scalar == 2 else to.eltwise("pow", x, 1.0, scalar)
+
+
+def _is_normal(number: float) -> bool:
+    """Whether float32 has it with all its digits."""
+    return float(np.finfo(np.float32).tiny) <= abs(number) <= float(np.finfo(np.float32).max)
 
 
 def _scalar_with(op: str, scalar: float, x: Tensor, to: Translation) -> Tensor:

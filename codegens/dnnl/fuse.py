@@ -11,6 +11,7 @@ _WITH_BIAS = frozenset({"convolution", "deconvolution", "matmul"})
 _WITH_ELTWISE = frozenset({*_WITH_BIAS, "pool", "binary", "reduction", "resampling"})
 _WITH_BINARY = frozenset({*_WITH_ELTWISE, "eltwise"})
 _MOST_POST_OPS = 8
+_MOST_DIMENSIONS = {"eltwise": 5}  # of a result that is multiplied or added to; oneDNN 3.2 gets others wrong
 
 
 def fuse(ops: Sequence[Op], outputs: Sequence[Tensor]) -> tuple[Op, ...]:
@@ -94,7 +95,9 @@ def _is_per_channel(op: Op, other: Tensor) -> bool:
 
 
 def _fits(producer: Op, other: Tensor) -> bool:
-    """Whether the producer's primitive takes such an operand without becoming slow."""
+    """Whether the producer's primitive takes such an operand, and without becoming slow."""
+    if producer.output.rank > _MOST_DIMENSIONS.get(producer.kind, producer.output.rank):
+        return False
     if all(d == 1 for d in other.shape) and other.rank <= producer.output.rank:
         return True
     return other.shape == producer.output.shape or (producer.output.rank > 1 and _is_per_channel(producer, other))

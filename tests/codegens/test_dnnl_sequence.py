@@ -102,6 +102,41 @@ def test_functions_with_a_constant_number(name, scalar_first):
     check_against_host(relax_function(body, ((3, 4), "float32")), x, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["add", "divide", "power"])
+def test_a_number_may_have_more_dimensions_than_the_tensor(name):
+    check(lambda x: getattr(op, name)(op.abs(x), relax.const(np.full((1, 1), 1.7, np.float32))), (4,))
+
+
+@pytest.mark.parametrize("divisor", [0.0, -0.0, 1e-40, 1e38, 2e38, np.inf])
+def test_a_division_by_a_number_without_a_reciprocal_is_exact(divisor):
+    function = relax_function(lambda x: op.divide(x, relax.const(np.float32(divisor))), ((6,), "float32"))
+    x = np.array([0.0, -0.0, 1.5, -3.0, 3e38, np.inf], np.float32)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(Compiled(function)(x)[0], x / np.float32(divisor))
+
+
+def test_a_lower_bound_that_is_infinite_is_one():
+    function = relax_function(lambda x: op.clip(x, np.inf, np.inf), ((3,), "float32"))
+    assert Compiled(function)(np.array([-1.0, 0.0, 7.0], np.float32))[0].tolist() == [np.inf] * 3
+
+
+@pytest.mark.parametrize("rank", [5, 6, 8])
+@pytest.mark.parametrize("other", ["same shape", "channel", "one"])
+def test_a_function_is_followed_by_a_sum_in_many_dimensions(rank, other):
+    shape = (2, 3, *[2] * (rank - 2))
+    shapes = {"same shape": shape, "channel": (1, 3, *[1] * (rank - 2)), "one": (1,) * rank}
+    check(lambda x, y: op.multiply(op.add(op.exp(x), y), y), shape, shapes[other])
+
+
+@pytest.mark.parametrize("pixels", [(1,), (1, 1), (1, "s")])
+def test_a_batch_of_single_pixels_is_scaled_and_shifted_by_channel(pixels):
+    channels = (1, 4, *[1] * len(pixels))
+    compiled = check(
+        lambda x, y: op.add(op.multiply(x, y), const(channels, 3)), (3, 4, *pixels), channels, sizes={"s": 1}
+    )
+    assert compiled.kinds == ["binary_mul+binary_add"]
+
+
 def test_silu_that_is_spelled_out_is_recognised():
     assert check(lambda x: op.multiply(x, op.sigmoid(x)), (4, 5)).kinds == ["swish"]
 
@@ -196,3 +231,8 @@ def test_long_integers_are_moved_whole(move):
     x = np.arange(12).reshape(2, 6) - (1 << 40)
     (moved,) = Compiled(relax_function(move, ((2, 6), "int64")))(x)
     assert moved.dtype == np.int64 and moved.ravel().tolist() == x.ravel().tolist()
+
+
+def test_long_integers_of_twelve_dimensions_are_refused():
+    function = relax_function(lambda x: relax.op.reshape(x, (1,) * 11 + (4,)), ((4,), "int64"))
+    assert refusal_of(function) == "has more than 11 dimensions"

@@ -21,6 +21,14 @@ CASES: dict[str, tuple[onnx.NodeProto, dict[str, np.ndarray]]] = {
     ),
     "pool with ceil mode": (node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), {}),
     "average pool with ceil mode": (node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), {}),
+    "pool with a window beyond one edge only": (
+        node("MaxPool", "x", kernel_shape=[2, 2], strides=[4, 5], ceil_mode=1),
+        {},
+    ),
+    "average pool with a window beyond one edge only": (
+        node("AveragePool", "x", kernel_shape=[2, 2], strides=[4, 5], ceil_mode=1, count_include_pad=1),
+        {},
+    ),
     "average pool over its padding": (
         node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
         {},
@@ -30,6 +38,18 @@ CASES: dict[str, tuple[onnx.NodeProto, dict[str, np.ndarray]]] = {
     "transposed convolution to a stated shape": (
         node("ConvTranspose", "x w", strides=[2, 2], output_shape=[14, 12]),
         {"w": W},
+    ),
+    "transposed convolution, padded, of a kernel below its stride": (
+        node("ConvTranspose", "x w", strides=[4, 5], auto_pad="SAME_UPPER"),
+        {"w": W},
+    ),
+    "resize to one row, corners aligned": (
+        node("Resize", "x _ _ n", mode="linear", coordinate_transformation_mode="align_corners"),
+        {"n": np.array([1, 4, 1, 12], np.int64)},
+    ),
+    "resize by a scale that puts results halfway": (
+        node("Resize", "x _ k", mode="nearest", nearest_mode="round_prefer_floor"),
+        {"k": np.array([1, 1, 0.7, 0.7], np.float32)},
     ),
     "response norm": (node("LRN", "x", size=3, alpha=0.1, beta=0.75, bias=2.0), {}),
     "clip from above only": (node("Clip", "x _ m"), {"m": np.array(0.25, np.float32)}),

@@ -74,7 +74,8 @@ def _transposed_convolution(view: NodeView) -> Value:
     if wanted or auto.startswith("SAME"):
         for axis in range(rank):
             extent, stride = dims[2 + axis], window.strides[axis]
-            total = window.span(axis) + more[axis] - stride  # for the output that SAME asks for, extent * stride
+            # For the output that SAME asks for, extent * stride; ONNX Runtime cuts off, but adds nothing.
+            total = max(0, window.span(axis) + more[axis] - stride)
             if wanted:
                 if not isinstance(extent, int):
                     view.refuse(f"its output_shape is fixed while its input has the symbolic extent {extent}")

@@ -50,9 +50,7 @@ def _ceil_made_explicit(view: NodeView, window: Window) -> tuple[list[int], bool
         count = math.ceil((padded - window.span(axis)) / window.strides[axis]) + 1
         if (count - 1) * window.strides[axis] >= extent + window.before[axis]:
             count -= 1
-        after[axis] += (count - 1) * window.strides[axis] + window.span(axis) - padded
-    if any(extra < 0 for extra in after):
-        return window.pads, False
+        after[axis] = max(0, after[axis] + (count - 1) * window.strides[axis] + window.span(axis) - padded)
     return [*window.before, *after], False
 
 

@@ -105,6 +105,8 @@ def _interpolate(
     whole = all(_is_multiple(dims[axis], out[axis]) for axis in changed)
     if mode == "nearest" and static and not whole:  # TVM's kernel rounds positions in 32 bits, which errs at fractions
         return _resize_by_gather(view, dims, out, ratios, mode, how, rounding)
+    if how == "align_corners" and 1 in out[-2:]:  # TVM's kernel divides by the size less one
+        return _resize_by_gather(view, dims, out, ratios, mode, how, rounding)
     x = view.tensor(0)
     joined = len(dims) != 4
     if joined:
@@ -198,7 +200,9 @@ def _resize_by_gather(
         ratio = ratios[axis]
         stretch = min(1.0, size / extent if ratio is None else ratio) if smooth else 1.0
         how_to = (mode, rounding, coefficient, outside, stretch)
-        x = _resample(view, x, current, axis, source_positions(extent, size, ratio, how), how_to, dtype)
+        # What lies halfway between two sources is only found as others find it in the precision that they use.
+        kind = np.float32 if mode == "nearest" else np.float64
+        x = _resample(view, x, current, axis, source_positions(extent, size, ratio, how, kind), how_to, dtype)
         current[axis] = size
     return x
 
@@ -234,10 +238,12 @@ def _apply_matrix(view: NodeView, x: relax.Expr, dims: list[Dim], axis: int, wei
     return view.emit(op.reshape(product, shape_expr([*dims[:axis], weights.shape[0], *dims[axis + 1 :]])))
 
 
-def source_positions(extent: int, size: int, ratio: float | None, how: str) -> np.ndarray:
-    """Where each of ``size`` results lies among ``extent`` sources, in source positions."""
-    ratio = size / extent if ratio is None else ratio
-    places = np.arange(size, dtype=np.float64)
+def source_positions(
+    extent: int, size: int, scale: float | None, how: str, dtype: type[np.floating] = np.float64
+) -> np.ndarray:
+    """Where each of ``size`` results lies among ``extent`` sources, in source positions, computed in ``dtype``."""
+    ratio = dtype(size / extent if scale is None else scale)
+    places = np.arange(size, dtype=dtype)
     if how == "asymmetric":
         return places / ratio
     if how == "align_corners":

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <stdexcept>
 
 #include "ops.h"
@@ -11,6 +12,23 @@ Value OfRank(Builder& builder, const Value& value, size_t rank) {
   memory::dims shape = value.desc.get_dims();
   shape.insert(shape.begin(), rank - shape.size(), 1);
   return builder.Reshaped(value, shape);
+}
+
+/* [images, channels] of images of one pixel, where post-ops have operands: oneDNN 3.2's binary primitive takes the
+ * image's number for the channel's there.  Empty elsewhere. */
+memory::dims RowsOfPixels(const Op& op, const memory::dims& shape) {
+  auto is_one = [](int64_t dim) { return dim == 1; };
+  auto reads = [](const PostOp& post_op) { return post_op.input >= 0; };
+  bool wrong = shape.size() > 2 && std::all_of(shape.begin() + 2, shape.end(), is_one) &&
+               std::any_of(op.post_ops.begin(), op.post_ops.end(), reads);
+  return wrong ? memory::dims(shape.begin(), shape.begin() + 2) : memory::dims();
+}
+
+/* An input of a binary op, of as many dimensions as the result, or as `rows` where there are any. */
+Value Operand(Builder& builder, const Op& op, int input, const memory::dims& rows) {
+  Value value = OfRank(builder, builder.Computed(op.inputs[input]), builder.Shape(op.outputs[0]).size());
+  memory::dims shape = value.desc.get_dims();
+  return rows.empty() ? value : builder.Reshaped(value, {shape[0], shape[1]});
 }
 
 bool IsPlainLoop(const Descriptor& descriptor) { return std::string(descriptor.impl_info_str()).rfind("ref", 0) == 0; }
@@ -53,18 +71,19 @@ dnnl::algorithm AlgorithmOf(const std::string& name) {
   return found->second;
 }
 
-void EmitAsTheyAre(Builder& builder, const Op& op, Arguments operands, const MakeFor& make) {
+void EmitAsTheyAre(Builder& builder, const Op& op, Arguments operands, const MakeFor& make, const memory::dims& rows) {
   auto make_result = [&](const memory::desc& result, const primitive_attr& attributes) {
     return make(operands, result, attributes);
   };
-  Descriptor chosen = make_result(builder.Any(op.outputs[0]), {});
+  memory::dims shape = rows.empty() ? builder.Shape(op.outputs[0]) : rows;
+  Descriptor chosen = make_result({shape, builder.Type(op.outputs[0]), memory::format_tag::any}, {});
   bool slow = chosen && IsPlainLoop(chosen) && HasGaps(operands[0].second.desc);
-  if (!slow && builder.Emit(op, operands, make_result)) return;
+  if (!slow && builder.Emit(op, operands, make_result, rows)) return;
   for (auto& [argument, value] : operands) value = builder.Plain(value);
   auto make_plain = [&](const memory::desc& result, const primitive_attr& attributes) {
     return make(operands, PlainDesc(result.get_dims(), result.get_data_type()), attributes);
   };
-  if (!builder.Emit(op, operands, make_plain)) throw std::runtime_error("oneDNN has no such primitive");
+  if (!builder.Emit(op, operands, make_plain, rows)) throw std::runtime_error("oneDNN has no such primitive");
 }
 
 void BuildEltwise(Builder& builder, const Op& op) {
@@ -78,9 +97,8 @@ void BuildEltwise(Builder& builder, const Op& op) {
 
 /* The second operand may be broadcast to the first. */
 void BuildBinary(Builder& builder, const Op& op) {
-  size_t rank = builder.Shape(op.outputs[0]).size();
-  Value left = OfRank(builder, builder.Computed(op.inputs[0]), rank);
-  Value right = OfRank(builder, builder.Computed(op.inputs[1]), rank);
+  memory::dims rows = RowsOfPixels(op, builder.Shape(op.outputs[0]));
+  Value left = Operand(builder, op, 0, rows), right = Operand(builder, op, 1, rows);
   if (left.desc.get_dims() == right.desc.get_dims()) {
     memory::data_type type = right.desc.get_data_type();
     if (IsStrided(left.desc) || type == left.desc.get_data_type()) right = builder.As(right, Retyped(left.desc, type));
@@ -90,7 +108,7 @@ void BuildBinary(Builder& builder, const Op& op) {
                                                    operands[0].second.desc, operands[1].second.desc, result,
                                                    attributes, true));
   };
-  EmitAsTheyAre(builder, op, {{DNNL_ARG_SRC_0, left}, {DNNL_ARG_SRC_1, right}}, make);
+  EmitAsTheyAre(builder, op, {{DNNL_ARG_SRC_0, left}, {DNNL_ARG_SRC_1, right}}, make, rows);
 }
 
 }  // namespace byoc_dnnl

@@ -32,7 +32,7 @@ Value Builder::PostOperand(const PostOp& post_op, const memory::dims& whole, con
   Value operand = Computed(post_op.input);
   memory::dims own = operand.desc.get_dims();
   if (own == whole) return Reshaped(operand, shape);
-  while (own.size() > shape.size()) own.erase(own.begin());
+  if (shape.size() < whole.size()) own = {*std::max_element(own.begin(), own.end())};  // one for each column, or one
   own.insert(own.begin(), shape.size() - own.size(), 1);
   return Reshaped(operand, own);
 }

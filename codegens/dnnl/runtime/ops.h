@@ -42,7 +42,8 @@ void BuildAttention(Builder& builder, const Op& product, const AttentionChain& c
  * for the first operand, a view with gaps. */
 using MakeFor = std::function<Descriptor(const Arguments& operands, const memory::desc& result,
                                          const primitive_attr& attributes)>;
-void EmitAsTheyAre(Builder& builder, const Op& op, Arguments operands, const MakeFor& make);
+void EmitAsTheyAre(Builder& builder, const Op& op, Arguments operands, const MakeFor& make,
+                   const memory::dims& rows = {});
 
 }  // namespace byoc_dnnl
 #endif  // BYOC_DNNL_OPS_H_
