@@ -72,5 +72,5 @@ static BYOC_UNUSED void half_linear_$id(const void *weights, const float *in, in
                                         int64_t outputs, float *out) {
   HalfLinear_$id p = {(const uint16_t *)weights, in, out, rows, inputs, outputs};
   byoc_parallel_for((outputs + HALF_OUTPUTS_$id - 1) / HALF_OUTPUTS_$id,
-                    1 + 32768 / (inputs * byoc_max(1, rows) + 1), half_range_$id, &p);
+                    1 + 49152 / (inputs * byoc_max(1, rows) * HALF_OUTPUTS_$id * 2 + 1), half_range_$id, &p);
 }

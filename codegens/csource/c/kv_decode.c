@@ -48,19 +48,32 @@ static inline int64_t kvd_value_channel_$id(int64_t v, int64_t l) {
 
 /* A head's query as sixteen bits for each group of channels. */
 static void kvd_query_$id(const float *in, float scale, KvDecodeTile_$id *tile, int64_t row) {
+  float scaled[KVD_DIM_$id];
+  int32_t bits[KVD_DIM_$id], whole[KVD_DIM_$id];
+  memcpy(bits, in, sizeof bits);
   for (int64_t g = 0; g < KV_GROUPS_$k; ++g) {
-    float most = 0;
-    int32_t whole = 0;
-    for (int64_t c = g * KV_CHANNELS_$k; c < (g + 1) * KV_CHANNELS_$k; ++c) most = fmaxf(most, fabsf(in[c]));
-    const float inverse = most > 0 ? 32512.0f / most : 0.0f;
-    for (int64_t i = g * KVD_KEY_QUADS_IN_GROUP_$id * 4; i < (g + 1) * KVD_KEY_QUADS_IN_GROUP_$id * 4; ++i) {
-      const int32_t q = (int32_t)rintf(in[kvd_key_channel_$id(i / 4, i % 4)] * inverse);
-      tile->query_high[row][i] = (int8_t)((q + 128) >> 8);
-      tile->query_low[row][i] = (int8_t)q;
-      whole += q;
+    const int64_t first = g * KV_CHANNELS_$k;
+    int32_t most_bits = 0; /* magnitudes compare as integers too, of which the compiler takes many at a time */
+    for (int64_t c = first; c < first + KV_CHANNELS_$k; ++c) {
+      const int32_t magnitude = bits[c] & 0x7fffffff;
+      most_bits = magnitude > most_bits ? magnitude : most_bits;
     }
+    float most;
+    memcpy(&most, &most_bits, sizeof most);
+    const float inverse = most > 0 ? 32512.0f / most : 0.0f;
+    for (int64_t c = first; c < first + KV_CHANNELS_$k; ++c) scaled[c] = in[c] * inverse;
     tile->step[row][g] = most / 32512.0f * scale;
-    tile->whole[row][g] = (float)whole * tile->step[row][g]; /* what was rounded off is then in no product */
+  }
+  for (int64_t v = 0; v < KVD_DIM_$id; v += KV_LANES) *(kv_ints *)(whole + v) = kv_round(*(const kv_floats *)(scaled + v));
+  for (int64_t i = 0; i < KVD_DIM_$id; ++i) {
+    const int32_t q = whole[kvd_key_channel_$id(i / 4, i % 4)];
+    tile->query_high[row][i] = (int8_t)((q + 128) >> 8);
+    tile->query_low[row][i] = (int8_t)q;
+  }
+  for (int64_t g = 0; g < KV_GROUPS_$k; ++g) { /* what was rounded off is then in no product */
+    int32_t sum = 0;
+    for (int64_t c = 0; c < KV_CHANNELS_$k; ++c) sum += whole[g * KV_CHANNELS_$k + c];
+    tile->whole[row][g] = (float)sum * tile->step[row][g];
   }
 }
 

@@ -125,5 +125,6 @@ static BYOC_UNUSED void linear_$id(const uint8_t *weights, const float *in, int6
   Linear_$id p = {weights, in, out, (int8_t *)(scratch + 4 * (scales + rows * (inputs / LINEAR_GROUP_$id))),
                   (float *)scratch, (float *)scratch + scales, rows, inputs, outputs};
   byoc_parallel_for(rows, 1 + 65536 / inputs, linear_quantise_$id, &p);
-  byoc_parallel_for((outputs + KV_LANES - 1) / KV_LANES, 1 + 65536 / (inputs * byoc_max(1, rows)), linear_range_$id, &p);
+  const int64_t panel = inputs / LINEAR_GROUP_$id * LINEAR_GROUP_BYTES_$id;
+  byoc_parallel_for((outputs + KV_LANES - 1) / KV_LANES, 1 + 49152 / (panel * byoc_max(1, rows)), linear_range_$id, &p);
 }

@@ -13,5 +13,5 @@ static BYOC_UNUSED void csource_swiglu_range(int64_t begin, int64_t end, void *c
 
 static BYOC_UNUSED void csource_swiglu(const float *gate, const float *up, int64_t n, float *out) {
   CsourceSwiglu r = {gate, up, out};
-  byoc_parallel_for(n, 8192, csource_swiglu_range, &r);
+  byoc_parallel_for(n, 1024, csource_swiglu_range, &r);
 }
