@@ -89,7 +89,7 @@ def _pieces(contents: Sequence[_Content], seal: Seal) -> Iterable[bytes | memory
 def write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Put ``pieces`` into a file that appears when it is complete; raises :class:`ArtifactError` if it cannot."""
     if path.exists() and not path.is_file():
-        raise ArtifactError(f'the artifact "{path}" cannot be written', "it is no plain file", "name a file")
+        raise ArtifactError(f'"{path}" cannot be written', "it is no plain file", "name a file")
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.part"
     try:
         with open(temporary, "xb") as file:
@@ -100,7 +100,7 @@ def write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise ArtifactError(
-            f'the artifact "{path}" cannot be written',
+            f'"{path}" cannot be written',
             error.strerror or str(error),
             "name a folder that exists, is writable and has room",
         ) from error

@@ -44,9 +44,11 @@ class CacheState:
 
     def truncate(self, length: int) -> None:
         """Keep the first `length` tokens of every sequence."""
-        if length < 0 or length > self.lengths.min():
+        if not isinstance(length, (int, np.integer)) or length < 0 or length > self.lengths.min():
             raise InputError(
-                f"sequences of {self.lengths.tolist()} tokens cannot be cut to {length}", "", "give a smaller number"
+                f"sequences of {self.lengths.tolist()} tokens cannot be cut to {length}",
+                "",
+                f"give a whole number, up to {self.lengths.min()}",
             )
         for (layout, _), window in zip(self.layouts, self.windows, strict=True):
             oldest = self.lengths.max() - layout.capacity  # tokens before this one were written over

@@ -92,17 +92,14 @@ def _tokenizer(folder: Path) -> bytes:
 
 
 def _checked(config: ModelConfig, settings: Settings) -> Settings:
-    context = settings.context or config.longest
+    settings = settings.sized(config.longest)
     if isinstance(settings.kv, tuple) and len(settings.kv) != config.layers:
         raise UsageError(f"{len(settings.kv)} cache specifications are given, the model has {config.layers} layers")
     for layer in range(config.layers):
         check_fits(settings.kv_of(layer), config.head_dim)
-    for name, value in (("context", context), ("chunk", settings.chunk), ("batch", settings.batch)):
-        if value < 1:
-            raise UsageError(f"{name} is {value}", "it counts tokens or sequences", "give a number from 1 up")
     if not needs_calibration(config, settings):
         settings = replace(settings, calibration=())  # what nothing needs makes no other artifact
-    return replace(settings, context=context, chunk=min(settings.chunk, context))
+    return settings
 
 
 def _facts(config: ModelConfig, settings: Settings) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Sampling:
             raise UsageError(f"the temperature is {self.temperature}", "", "give a number from 0 up")
         if self.top_k < 0:
             raise UsageError(f"top-k is {self.top_k}", "it counts tokens", "give a number from 1 up, or 0 for all")
+        if self.seed < 0:
+            raise UsageError(f"the seed is {self.seed}", "", "give a number from 0 up")
         if not (0 < self.top_p <= 1):
             raise UsageError(f"top-p is {self.top_p}", "it is a sum of probabilities", "give a number above 0, up to 1")
 

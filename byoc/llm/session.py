@@ -111,10 +111,12 @@ class LanguageSession:
         """Read one token per sequence; the logits after it, float32[batch, vocabulary].
 
         Sequences that are not `active` (bool[batch]) stay as they are; their tokens and logits mean nothing.
+        Raises :class:`InputError` as :meth:`prefill` does.
         """
-        ids = np.asarray(tokens, np.int64).reshape(-1)
-        counts = np.ones(self.batch, np.int64) if active is None else np.asarray(active, np.int64)
-        self._check([ids[i : i + 1] for i in range(len(ids))], counts > 0)
+        ids = _whole(tokens).reshape(-1)
+        running = self._active(active)
+        self._check([ids[i : i + 1] for i in range(len(ids))], running)
+        counts = running.astype(np.int64)
         logits = self._run("decode", {"tokens": ids.reshape(-1, 1), "lengths": self.cache.lengths, "counts": counts})
         self.cache.lengths = self.cache.lengths + counts
         return logits
@@ -160,12 +162,25 @@ class LanguageSession:
         return self.session.run(inputs, entry=entry, state=self.cache.state)["output"]
 
     def _rows(self, tokens: Tokens) -> list[Array]:
-        nested = len(tokens) > 0 and np.ndim(tokens[0]) > 0
-        rows = [np.asarray(row, np.int64) for row in (tokens if nested else [tokens])]
+        nested = isinstance(tokens, (Sequence, np.ndarray)) and len(tokens) > 0 and not np.isscalar(tokens[0])
+        rows = [_whole(row) for row in (tokens if nested else [tokens])]
+        for i, row in enumerate(rows):
+            if row.ndim != 1:
+                raise InputError(f"sequence {i} has {row.ndim} dimensions", "it is a list of token ids")
         self._check(rows)
-        return rows
+        return [row.astype(np.int64) for row in rows]
+
+    def _active(self, active: Sequence[bool] | Array | None) -> Array:
+        """Which sequences run, bool[batch]."""
+        found = np.ones(self.batch, bool) if active is None else np.asarray(active)
+        if found.shape != (self.batch,) or found.dtype.kind not in "biu":
+            raise InputError(
+                f"active is {found.dtype}{list(found.shape)}", f"it is bool[{self.batch}], one for each sequence"
+            )
+        return found.astype(bool)
 
     def _check(self, rows: Sequence[Array], active: Array | None = None) -> None:
+        """Whether the session can read these; `active` is bool[batch]."""
         if len(rows) != self.batch:
             raise InputError(
                 f"{len(rows)} sequences are given, the model was compiled for {self.batch}",
@@ -201,3 +216,17 @@ class LanguageSession:
             block[i, : len(part)] = part
             took[i] = len(part)
         return block, took
+
+
+def _whole(ids: Any) -> Array:
+    """Token ids as an array of integers, as wide as they came."""
+    try:
+        found = np.asarray(ids)
+    except ValueError:  # lists of lists of several lengths
+        found = np.asarray(None)
+    if found.size and found.dtype.kind not in "iu":
+        kind = "a text" if found.dtype.kind == "U" else "something else" if found.dtype.kind == "O" else found.dtype
+        raise InputError(
+            f"token ids are integers, {kind} is given", "", "turn a text into ids with the session's tokenizer"
+        )
+    return found

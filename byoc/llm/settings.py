@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from byoc.errors import UsageError
 from byoc.llm.kv_spec import FixedScale, KVSpec
 from byoc.llm.weights import WeightSpec
+
+_MOST = 2**31 - 1  # of tokens or sequences: what sizes and places in a cache are computed from
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,26 @@ class Settings:
     batch: int = 1
     fixed_scales: tuple[tuple[FixedScale, FixedScale], ...] = ()
     calibration: tuple[int, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("kv", KVSpec), ("weights", WeightSpec)):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise UsageError(
+                    f'Settings({name}="{value}") is a text',
+                    f"it is a {kind.__name__}",
+                    f'write byoc.llm.{kind.__name__}.parse("{value}")',
+                )
+
+    def sized(self, longest: int) -> Settings:
+        """These settings with the context of a model that was made for `longest` tokens, where they say none, and
+        chunks that are no longer.  Raises :class:`UsageError` for numbers that count nothing.
+        """
+        context = self.context or longest
+        for name, value in (("context", context), ("chunk", self.chunk), ("batch", self.batch)):
+            if not isinstance(value, int) or not 1 <= value <= _MOST:
+                raise UsageError(f"{name} is {value}", "it counts tokens or sequences", f"give 1 to {_MOST:,}")
+        return replace(self, context=context, chunk=min(self.chunk, context))
 
     def kv_of(self, layer: int) -> KVSpec:
         """The specification of one layer."""

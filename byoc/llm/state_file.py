@@ -28,7 +28,7 @@ def write_state(path: Path, arrays: Mapping[str, Array], model: str) -> None:
     buffer = io.BytesIO()
     members: dict[str, Any] = {**arrays, _MODEL: np.array(model)}
     np.savez(buffer, **members)
-    write_atomically(path, [buffer.getvalue()])
+    write_atomically(path, [buffer.getbuffer()])
 
 
 def read_state(path: Path, wanted: Mapping[str, Array], model: str) -> dict[str, Array]:

@@ -112,7 +112,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(model: Path, tmp_path: Path, fu
     command = [*full_disk, *command, *compile_command(model, output, cache)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     told = {
-        "output": f'[BYOC-600] the artifact "{output}" cannot be written\n  why: No space left on device',
+        "output": f'[BYOC-600] "{output}" cannot be written\n  why: No space left on device',
         "temporary files": f"[BYOC-500] generated files cannot be written to {disk}\n  why: No space left on device",
         "cache": f"warning: the cache {disk} cannot be used (No space left on device); nothing is kept",
     }

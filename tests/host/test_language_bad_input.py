@@ -14,7 +14,7 @@ import tvm
 from safetensors.numpy import save_file
 
 import byoc
-from byoc.errors import ByocError
+from byoc.errors import ByocError, InputError, UsageError
 from byoc.llm import LanguageSession, Settings, WeightSpec, language_model, parse_kv
 from byoc.llm.checkpoint import Checkpoint
 from tests.golden import golden
@@ -216,3 +216,59 @@ def test_entry_functions_that_keep_one_cache_in_two_formats_are_refused(
     with pytest.raises(ByocError) as caught:
         byoc.partition(mixed, ["csource"])
     check_told(case, caught.value)
+
+
+NO_TOKENS: dict[str, Any] = {
+    "a text": lambda s: s.prefill("abc"),
+    "fractions": lambda s: s.prefill([1.0, 2.5]),
+    "truths": lambda s: s.prefill([True]),
+    "nothing": lambda s: s.prefill(None),
+    "one number": lambda s: s.prefill(3),
+    "a number of more than 64 bits": lambda s: s.prefill([2**70]),
+    "an unsigned number of 64 bits": lambda s: s.prefill(np.array([2**63 + 5], np.uint64)),
+    "lists in lists": lambda s: s.prefill([[[1], [2, 3]]]),
+    "an array of three dimensions": lambda s: s.score(np.zeros((1, 2, 3), np.int64)),
+    "a row and a number": lambda s: s.score([[1], 2]),
+    "a fraction to decode": lambda s: s.decode([1.5]),
+    "flags of two sequences": lambda s: s.decode([1], [True, True]),
+    "a cut at a fraction": lambda s: s.truncate(1.5),
+}
+
+
+@pytest.mark.parametrize("case", NO_TOKENS)
+def test_what_is_no_token_is_refused_and_the_session_goes_on(session: LanguageSession, case: str) -> None:
+    session.reset()
+    session.prefill(PROMPT)
+    wanted = session.fork().decode([7])
+    with pytest.raises(InputError):
+        NO_TOKENS[case](session)
+    assert session.lengths.tolist() == [4]
+    np.testing.assert_array_equal(session.decode([7]), wanted)
+
+
+def test_an_active_sequence_reads_one_token_however_its_flag_is_written(session: LanguageSession) -> None:
+    session.reset()
+    session.prefill(PROMPT)
+    wanted = session.fork().decode([7])
+    for flag in (True, 1, 3, -1):
+        other = session.fork()
+        np.testing.assert_array_equal(other.decode([7], [flag]), wanted)
+        assert other.lengths.tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [({"context": -1}, "context is -1"), ({"context": 2**40}, "context is 1099511627776"), ({"chunk": 0}, "chunk is 0"),
+     ({"batch": 1.5}, "batch is 1.5")],
+)  # fmt: skip
+def test_a_count_of_nothing_or_of_too_much_is_told(
+    folder: tuple[Path, dict[str, np.ndarray]], settings: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        language_model(folder[0], Settings(**settings))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("kv", "KVSpec"), ("weights", "WeightSpec")])
+def test_a_text_in_the_place_of_a_format_is_told(name: str, kind: str) -> None:
+    with pytest.raises(UsageError, match=rf'write byoc\.llm\.{kind}\.parse\("k8v8"\)'):
+        Settings(**{name: "k8v8"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tvm import relax
 from byoc.errors import UnsupportedModelError, UsageError
 from byoc.importer import import_model
 from byoc.importer.source import read_model
+from byoc.llm.config_fields import read_fields
 from byoc.llm.from_onnx.attention import find_attentions
 from byoc.llm.from_onnx.graph import Bindings, shape_of
 from byoc.llm.from_onnx.prove import Prover
@@ -103,15 +103,12 @@ def _checked(settings: Settings, roles: Roles, told: dict[str, Any]) -> Settings
             "one scale is fixed when the model is compiled",
             "use per-token, per-channel or per-block",
         )
-    context = settings.context or told["context"] or _CONTEXT
+    settings = settings.sized(told["context"] or _CONTEXT)
     if isinstance(roles.batch, int) and roles.batch != settings.batch:
         raise UsageError(
             f"the batch is {settings.batch}, the model was exported for {roles.batch}", "", f"use --batch {roles.batch}"
         )
-    for name, value in (("context", context), ("chunk", settings.chunk), ("batch", settings.batch)):
-        if value < 1:
-            raise UsageError(f"{name} is {value}", "it counts tokens or sequences", "give a number from 1 up")
-    return replace(settings, context=context, chunk=min(settings.chunk, context), calibration=())
+    return replace(settings, calibration=())
 
 
 def _logits(function: Any, outputs: Any, roles: Roles) -> Any:
@@ -135,17 +132,19 @@ def _logits(function: Any, outputs: Any, roles: Roles) -> Any:
 
 
 def _told(path: Path) -> dict[str, Any]:
-    """Begin, end and longest text, from ``genai_config.json`` or ``config.json`` beside the model."""
-    told: dict[str, Any] = {"begin": -1, "end": [], "context": 0}
-    for name in ("genai_config.json", "config.json"):
-        try:
-            values = json.loads((path.parent / name).read_text("utf-8"))
-            values = values.get("model", values)
-            end = values.get("eos_token_id")
-            told["begin"] = -1 if values.get("bos_token_id") is None else int(values["bos_token_id"])
-            told["end"] = [] if end is None else [int(i) for i in (end if isinstance(end, list) else [end])]
-            told["context"] = int(values.get("context_length") or values.get("max_position_embeddings") or 0)
-            return told
-        except (OSError, ValueError, TypeError, AttributeError):
-            continue
-    return told
+    """Begin, end and longest text, from ``genai_config.json`` or ``config.json`` beside the model.
+
+    Raises :class:`ModelFileError` where that is damaged.
+    """
+    beside = [path.parent / name for name in ("genai_config.json", "config.json")]
+    found = next((file for file in beside if file.is_file()), None)
+    if found is None:
+        return {"begin": -1, "end": [], "context": 0}
+    fields = read_fields(found)
+    fields = fields.inner("model") or fields
+    longest = "context_length" if "context_length" in fields else "max_position_embeddings"
+    return {
+        "begin": next(iter(fields.ids("bos_token_id")), -1),
+        "end": list(fields.ids("eos_token_id")),
+        "context": fields.whole(longest, 0, least=0),
+    }
