@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from byoc import ByocError
 from byoc.cli import main as byoc
 from byoc.llm import WeightSpec
 from byoc.llm.bench.gguf_file import write_gguf
@@ -87,7 +88,10 @@ def main() -> None:
     chosen, rest = parser.parse_known_args()
     folder = model_folder()
     artifacts = [artifact(folder, kv, chosen.weights, chosen.context) for kv in chosen.kv.split(",")]
-    rival = [] if chosen.no_rival else ["--llama-cpp", str(gguf(folder, chosen.weights))]
+    try:
+        rival = [] if chosen.no_rival else ["--llama-cpp", str(gguf(folder, chosen.weights))]
+    except ByocError as error:
+        sys.exit(f"{error}\n  or:  --no-rival")
     if not chosen.prepare:
         sys.exit(byoc(["bench-llm", *map(str, artifacts), *rival, *rest]))
 
