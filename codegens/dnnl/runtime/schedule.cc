@@ -1,5 +1,7 @@
 #include "schedule.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 
 #include "layout.h"
@@ -8,6 +10,17 @@ namespace byoc_dnnl {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr uintptr_t kHugePage = 1 << 21;
+
+/* Memory whose whole large pages are asked for as such, before anything is written: a run reads weights of many megabytes
+ * once, and looks up each page. */
+memory Allocate(const memory::desc& desc, const dnnl::engine& engine) {
+  memory made(desc, engine);
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(made.get_data_handle()), end = begin + desc.get_size();
+  const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage, last = end / kHugePage * kHugePage;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  return made;
+}
 
 void FindLifetimes(Schedule* schedule) {
   for (int i = 0; i < static_cast<int>(schedule->steps.size()); ++i) {
@@ -31,7 +44,7 @@ int PackedConstants::Pack(int constant, size_t offset, const memory::desc& from,
       return static_cast<int>(i);
   }
   char* data = static_cast<char*>(const_cast<void*>(constants_[constant])) + offset;
-  memory target(to, engine_), source(Movable(from), engine_, data);
+  memory target = Allocate(to, engine_), source(Movable(from), engine_, data);
   memory moved(Movable(to), engine_, target.get_data_handle());
   dnnl::stream stream(engine_);
   dnnl::reorder(source, moved).execute(stream, source, moved);
@@ -44,7 +57,7 @@ int PackedConstants::Pack(int constant, size_t offset, const std::string& kind, 
   for (size_t i = 0; i < packed_.size(); ++i)
     if (packed_[i].constant == constant && packed_[i].offset == offset && packed_[i].kind == kind)
       return static_cast<int>(i);
-  memory target(PlainDesc({static_cast<int64_t>(floats)}, memory::data_type::f32), engine_);
+  memory target = Allocate(PlainDesc({static_cast<int64_t>(floats)}, memory::data_type::f32), engine_);
   const char* data = static_cast<const char*>(constants_[constant]) + offset;
   fill(reinterpret_cast<const float*>(data), static_cast<float*>(target.get_data_handle()));
   packed_.push_back({constant, offset, {}, kind, target});
