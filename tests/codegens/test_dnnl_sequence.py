@@ -137,6 +137,14 @@ def test_a_batch_of_single_pixels_is_scaled_and_shifted_by_channel(pixels):
     assert compiled.kinds == ["binary_mul+binary_add"]
 
 
+@pytest.mark.parametrize("order", [(1, 0), (0, 2, 1), (1, 2, 0), (0, 2, 3, 1), (3, 1, 0, 2), (2, 0, 4, 1, 3)])
+def test_a_product_with_transposed_axes_is_shifted_by_channel(order):
+    shape = (2, 3, 4, 5, 6)[: len(order)]
+    turned = tuple(shape[axis] for axis in order)
+    channels = (1, turned[1], *[1] * (len(order) - 2))
+    check(lambda x, y: op.add(op.multiply(op.permute_dims(x, order), y), const(channels, 3)), shape, turned)
+
+
 def test_silu_that_is_spelled_out_is_recognised():
     assert check(lambda x: op.multiply(x, op.sigmoid(x)), (4, 5)).kinds == ["swish"]
 

@@ -14,14 +14,18 @@ Value OfRank(Builder& builder, const Value& value, size_t rank) {
   return builder.Reshaped(value, shape);
 }
 
-/* [images, channels] of images of one pixel, where post-ops have operands: oneDNN 3.2's binary primitive takes the
- * image's number for the channel's there.  Empty elsewhere. */
-memory::dims RowsOfPixels(const Op& op, const memory::dims& shape) {
-  auto is_one = [](int64_t dim) { return dim == 1; };
-  auto reads = [](const PostOp& post_op) { return post_op.input >= 0; };
-  bool wrong = shape.size() > 2 && std::all_of(shape.begin() + 2, shape.end(), is_one) &&
-               std::any_of(op.post_ops.begin(), op.post_ops.end(), reads);
-  return wrong ? memory::dims(shape.begin(), shape.begin() + 2) : memory::dims();
+/* Whether a post-op takes an operand with one element for each channel.  oneDNN 3.2's binary primitive finds that
+ * element only where channels lie first or last among the axes of an image, and the layout tells which. */
+bool ReadsByChannel(const Builder& builder, const Op& op) {
+  return std::any_of(op.post_ops.begin(), op.post_ops.end(), [&](const PostOp& post_op) {
+    return post_op.input >= 0 && builder.Shape(post_op.input) != builder.Shape(op.outputs[0]);
+  });
+}
+
+/* [images, channels] of images of one pixel, whose channels lie first and last; empty for others. */
+memory::dims RowsOfPixels(const memory::dims& shape) {
+  bool pixels = shape.size() > 2 && std::all_of(shape.begin() + 2, shape.end(), [](int64_t dim) { return dim == 1; });
+  return pixels ? memory::dims(shape.begin(), shape.begin() + 2) : memory::dims();
 }
 
 /* An input of a binary op, of as many dimensions as the result, or as `rows` where there are any. */
@@ -29,6 +33,12 @@ Value Operand(Builder& builder, const Op& op, int input, const memory::dims& row
   Value value = OfRank(builder, builder.Computed(op.inputs[input]), builder.Shape(op.outputs[0]).size());
   memory::dims shape = value.desc.get_dims();
   return rows.empty() ? value : builder.Reshaped(value, {shape[0], shape[1]});
+}
+
+bool HasChannelsFirstOrLast(const memory::desc& desc) {
+  memory::dims shape = desc.get_dims();
+  return !IsStrided(desc) || desc == PlainDesc(shape, desc.get_data_type()) ||
+         (shape.size() > 2 && desc == ChannelsLastDesc(shape, desc.get_data_type()));
 }
 
 bool IsPlainLoop(const Descriptor& descriptor) { return std::string(descriptor.impl_info_str()).rfind("ref", 0) == 0; }
@@ -97,8 +107,10 @@ void BuildEltwise(Builder& builder, const Op& op) {
 
 /* The second operand may be broadcast to the first. */
 void BuildBinary(Builder& builder, const Op& op) {
-  memory::dims rows = RowsOfPixels(op, builder.Shape(op.outputs[0]));
+  bool by_channel = ReadsByChannel(builder, op);
+  memory::dims rows = by_channel ? RowsOfPixels(builder.Shape(op.outputs[0])) : memory::dims();
   Value left = Operand(builder, op, 0, rows), right = Operand(builder, op, 1, rows);
+  if (by_channel && !HasChannelsFirstOrLast(left.desc)) left = builder.Plain(left);
   if (left.desc.get_dims() == right.desc.get_dims()) {
     memory::data_type type = right.desc.get_data_type();
     if (IsStrided(left.desc) || type == left.desc.get_data_type()) right = builder.As(right, Retyped(left.desc, type));
