@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sqlite3
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from byoc.compat import TVM_VERSION
 from byoc.errors import UsageError
@@ -58,7 +60,7 @@ class Database:
 
     Raises
     ------
-    UsageError: the file does not exist, or is no database.
+    UsageError: the file does not exist, or is no database; the methods raise it where a damaged file shows that later.
     """
 
     def __init__(self, path: str | Path, create: bool = False) -> None:
@@ -67,24 +69,26 @@ class Database:
             raise UsageError(f"the tuning database {path} does not exist", "", "make one with --tune N --tune-db FILE")
         try:
             self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            with self._database:
-                if create:
-                    self._database.execute(_SCHEMA)
-                self._database.execute("SELECT 1 FROM tuning_trials LIMIT 1")
         except sqlite3.Error as error:
-            raise UsageError(f"{path} is no tuning database", str(error), "name another file with --tune-db") from None
+            raise self._unusable(error) from None
+        if create:
+            self._execute(_SCHEMA)
+        self._execute("SELECT workload, place, blocking, description, seconds, speedup FROM tuning_trials LIMIT 1")
 
     def trials(self, description: str, place: Place) -> list[Trial]:
         """All trials of a kernel, in the order of their blockings' texts."""
-        rows = self._database.execute(
+        rows = self._execute(
             "SELECT blocking, seconds, speedup FROM tuning_trials WHERE workload = ? AND place = ? ORDER BY blocking",
             (workload_hash(description), place.key),
         )
-        return [Trial(Blocking(**json.loads(blocking)), seconds, speedup) for blocking, seconds, speedup in rows]
+        try:
+            return [_trial_of(*row) for row in rows]
+        except (TypeError, ValueError) as error:
+            raise self._unusable(error) from None
 
     def add(self, description: str, place: Place, trial: Trial) -> None:
         """Keep a trial; a trial of the same blocking by another process stays as it is."""
-        self._database.execute(
+        self._execute(
             "INSERT OR IGNORE INTO tuning_trials VALUES (?, ?, ?, ?, ?, ?)",
             (
                 workload_hash(description),
@@ -103,12 +107,21 @@ class Database:
 
     def digest(self, place: Place) -> str:
         """Of all choices for a place: equal digests, equal kernels."""
-        rows = self._database.execute(
+        rows = self._execute(
             "SELECT workload, blocking, speedup FROM tuning_trials WHERE place = ? AND speedup >= ? "
             "ORDER BY workload, blocking",
             (place.key, _LEAST_SPEEDUP),
         )
-        return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(rows, default=repr).encode()).hexdigest()
+
+    def _execute(self, command: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.execute(command, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> UsageError:
+        return UsageError(f"{self.path} is no tuning database", str(error), "name another file with --tune-db")
 
     def close(self) -> None:
         self._database.close()
@@ -118,6 +131,15 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _trial_of(blocking: str, seconds: float, speedup: float) -> Trial:
+    """A row as it was kept.  Raises TypeError and ValueError for anything else."""
+    numbers = json.loads(blocking)
+    positive = isinstance(numbers, dict) and all(type(n) is int and n > 0 for n in numbers.values())
+    if not positive or not 0 < speedup < math.inf:
+        raise ValueError(f"{blocking} at {speedup} times the speed is no trial")
+    return Trial(Blocking(**numbers), seconds, speedup)
 
 
 def workload_hash(description: str) -> str:

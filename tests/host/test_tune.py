@@ -155,6 +155,41 @@ def on_command_line(model: onnx.ModelProto, folder: Path) -> list[str]:
     return ["compile", str(folder / "m.onnx"), "--target", "host", "-o", str(folder / "m.byoc"), "--no-cache"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE tuning_trials SET blocking = '{\"rows\": 4'",
+        'UPDATE tuning_trials SET blocking = \'{"rows": 0, "columns": 16}\'',
+        "UPDATE tuning_trials SET blocking = '{\"lines\": 4}'",
+        "UPDATE tuning_trials SET blocking = '[4]'",
+        "UPDATE tuning_trials SET blocking = x'ff'",
+        "UPDATE tuning_trials SET speedup = 0",
+        "UPDATE tuning_trials SET speedup = 'twice'",
+        "ALTER TABLE tuning_trials DROP COLUMN speedup",
+    ],
+)
+def test_a_damaged_database_is_refused(damage: str, tmp_path: Path) -> None:
+    file, place = tmp_path / "t.db", Place("a processor", 2)
+    with Database(file, create=True) as database:
+        database.add("a kernel", place, Trial(Blocking(4, 16), 1e-6, 1.2))
+    with sqlite3.connect(file) as raw:
+        raw.execute(damage)
+    with pytest.raises(UsageError, match=r"t\.db is no tuning database"), Database(file) as database:
+        database.best("a kernel", place)
+
+
+def test_a_database_whose_pages_are_overwritten_is_refused(tmp_path: Path) -> None:
+    file, place = tmp_path / "t.db", Place("a processor", 2)
+    with Database(file, create=True) as database:
+        for rows in range(1, 400):
+            database.add("a kernel", place, Trial(Blocking(rows, 16), 1e-6, 1.2))
+    whole = bytearray(file.read_bytes())
+    whole[8192:] = b"\xa5" * (len(whole) - 8192)
+    file.write_bytes(whole)
+    with pytest.raises(UsageError, match="is no tuning database"), Database(file) as database:
+        database.trials("a kernel", place)
+
+
 def test_the_command_line_names_the_database_after_the_artifact(
     model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,7 +55,8 @@ class Uses {
 /* Through the ops between the first product and softmax; null where one of them is anything else. */
 const Op* ScoresOf(const Uses& uses, int tensor, AttentionChain* chain) {
   if (const Op* binary = uses.OnlyFor(tensor, "binary")) {
-    if (binary->algorithm != "binary_add" || !binary->post_ops.empty() || chain->mask >= 0) return nullptr;
+    if (binary->algorithm != "binary_add" || !binary->post_ops.empty() || chain->mask >= 0 || chain->scale != 1)
+      return nullptr;
     for (int i = 0; i < 2; ++i) {
       AttentionChain with_mask = *chain;
       with_mask.mask = binary->inputs[1 - i];
