@@ -128,5 +128,6 @@ def _cells(m: Measured, reference: Measured) -> dict[str, str]:
 
 
 def _percent(interval: Interval) -> str:
-    value, low, high = (f"{round(x, 2) + 0.0:+.2f}" for x in (interval.value, interval.low, interval.high))
-    return f"{value}% ({low} to {high})"
+    digits = 2 if abs(interval.value) < 10 else 1 if abs(interval.value) < 100 else 0
+    value, low, high = (round(x, digits) + 0.0 for x in (interval.value, interval.low, interval.high))  # no -0.0
+    return f"{value:+.{digits}f}% ({low:+.{digits}f} to {high:+.{digits}f})"
