@@ -1,15 +1,13 @@
 #include "context.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 #include <new>
 
+#include "pages.h"
+
 namespace byoc_dnnl {
 namespace {
-
-constexpr size_t kPage = 1 << 21;
 
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -26,12 +24,13 @@ char* DataOf(const Buffer& buffer, char* arena, const PackedConstants& packed) {
 
 Context::Context(const Schedule& schedule, const dnnl::engine& engine, const PackedConstants& packed)
     : stream_(engine), slices_(schedule.slices) {
-  size_t bytes = (schedule.arena_bytes + kPage - 1) / kPage * kPage;
+  size_t bytes = (schedule.arena_bytes + kHugePage - 1) / kHugePage * kHugePage;
   if (bytes > 0) {
-    arena_.reset(static_cast<char*>(std::aligned_alloc(kPage, bytes)));
+    arena_.reset(static_cast<char*>(std::aligned_alloc(kHugePage, bytes)));
     if (!arena_) throw std::bad_alloc();
-    ::madvise(arena_.get(), bytes, MADV_HUGEPAGE);
+    AskForHugePages(arena_.get(), bytes);
     std::memset(arena_.get(), 0, bytes);
+    JoinPages(arena_.get(), bytes);
   }
   for (const Step& step : schedule.steps) {
     Call call{step.primitive ? step.primitive.get() : nullptr, step.kernel.get(), {}, nullptr, 0, step.filler};

@@ -1,24 +1,18 @@
 #include "schedule.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 
 #include "layout.h"
+#include "pages.h"
 
 namespace byoc_dnnl {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr uintptr_t kHugePage = 1 << 21;
 
-/* Memory whose whole large pages are asked for as such, before anything is written: a run reads weights of many megabytes
- * once, and looks up each page. */
 memory Allocate(const memory::desc& desc, const dnnl::engine& engine) {
   memory made(desc, engine);
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(made.get_data_handle()), end = begin + desc.get_size();
-  const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage, last = end / kHugePage * kHugePage;
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  AskForHugePages(made.get_data_handle(), desc.get_size());
   return made;
 }
 
@@ -49,6 +43,7 @@ int PackedConstants::Pack(int constant, size_t offset, const memory::desc& from,
   dnnl::stream stream(engine_);
   dnnl::reorder(source, moved).execute(stream, source, moved);
   stream.wait();
+  JoinPages(target.get_data_handle(), to.get_size());
   packed_.push_back({constant, offset, from, "", target});
   return static_cast<int>(packed_.size()) - 1;
 }
@@ -60,6 +55,7 @@ int PackedConstants::Pack(int constant, size_t offset, const std::string& kind, 
   memory target = Allocate(PlainDesc({static_cast<int64_t>(floats)}, memory::data_type::f32), engine_);
   const char* data = static_cast<const char*>(constants_[constant]) + offset;
   fill(reinterpret_cast<const float*>(data), static_cast<float*>(target.get_data_handle()));
+  JoinPages(target.get_data_handle(), target.get_desc().get_size());
   packed_.push_back({constant, offset, {}, kind, target});
   return static_cast<int>(packed_.size()) - 1;
 }
