@@ -19,5 +19,5 @@ def packages_in(folder: str, name: str) -> list[str]:
 setup(
     packages=packages_in("byoc", "byoc") + packages_in("codegens", "byoc_codegens"),
     package_dir={"byoc": "byoc", "byoc_codegens": "codegens"},
-    package_data={"": ["*.h", "*.c", "*.cc", "*.css", "*.html", "*.js", "*.in", ".*.in", "py.typed"]},
+    package_data={"": ["*.h", "*.c", "*.cc", "*.css", "*.html", "*.js", "*.in", ".*.in", "*.txt", "py.typed"]},
 )

@@ -21,7 +21,7 @@ LANGUAGE_FLAGS = [
         "--calibrate",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Language model: a text, or token ids in .npy, that awq weights and per-tensor caches need.",
+        help="Language model: a text, or token ids in .npy, for awq weights and per-tensor caches.",
     ),
     click.option(
         "--context",
@@ -98,9 +98,25 @@ class LanguageFlags:
 
         config = read_config(folder)
         settings = self._settings(config.layers)
-        if self.calibrate is not None and needs_calibration(config, settings):
-            settings = replace(settings, calibration=read_calibration(self.calibrate, folder))
+        needs = needs_calibration(config, settings)
+        text = self.calibrate or self._own_text(folder, settings, needs)
+        if needs and text is not None:
+            settings = replace(settings, calibration=read_calibration(text, folder))
         return language_model(folder, settings)
+
+    def _own_text(self, folder: Path, settings: Settings, needs: list[str]) -> Path | None:
+        """byoc's own text, where weights alone need one and the model has a tokenizer to read it with."""
+        from byoc.llm.calibration_text import OWN_TEXT
+        from byoc.llm.model import TOKENIZER
+
+        if needs != [str(settings.weights)] or not (folder / TOKENIZER).is_file():
+            return None
+        click.echo(
+            f"{settings.weights} is calibrated on a text of byoc's own; "
+            "--calibrate FILE takes one like those that the model will read",
+            err=True,
+        )
+        return OWN_TEXT
 
     def _settings(self, layers: int) -> Settings:
         from byoc.llm.settings import Settings, parse_kv

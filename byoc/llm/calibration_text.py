@@ -11,6 +11,7 @@ from byoc.errors import CalibrationError
 from byoc.llm.model import TOKENIZER
 from byoc.llm.tokenizer import Tokenizer
 
+OWN_TEXT = Path(__file__).with_name("calibration.txt")  # prose, code and tables, for awq where no other is given
 _MOST_CHARACTERS = 200_000  # a tokenizer takes time by the character
 
 

@@ -11,6 +11,7 @@ from byoc.errors import UsageError
 BITS = (2, 4, 8, 16, 32)
 GRANULARITIES = ("per-token", "per-channel", "per-block", "per-tensor")
 KEY_TRANSFORMS = ("none", "mean", "hadamard")
+MOST_TOKENS = 1024  # that share a scale
 _BASE = re.compile(r"k([0-9]+)v([0-9]+)\Z")
 _OPTION = re.compile(r"(?:([kv])\.)?(.+)\Z")
 _GROUP = re.compile(r"g([0-9]+)\Z")
@@ -160,7 +161,13 @@ def check_fits(spec: KVSpec, head_dim: int) -> None:
     for side, form in (("keys", spec.keys), ("values", spec.values)):
         if form.is_float:
             continue
-        _, channels = form.tile(head_dim)
+        tokens, channels = form.tile(head_dim)
+        if tokens > MOST_TOKENS:
+            raise UsageError(
+                f"{side} cannot be kept in groups of {tokens} tokens",
+                "so many would wait as float16 until their group is full",
+                f"use a group of at most {MOST_TOKENS} tokens, such as g128",
+            )
         if form.group < 0 or head_dim % channels:
             raise UsageError(
                 f"{side} cannot be kept in groups of {form.group}: a head has {head_dim} channels",

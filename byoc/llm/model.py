@@ -12,7 +12,7 @@ import numpy as np
 import tvm
 
 from byoc.cache import Cache
-from byoc.errors import UsageError
+from byoc.errors import ArtifactError, ModelFileError, ToolchainError, UsageError
 from byoc.llm.calibrate import needs_calibration, scales_needed
 from byoc.llm.calibration_cache import calibrated
 from byoc.llm.checkpoint import Checkpoint
@@ -22,6 +22,7 @@ from byoc.llm.kv_spec import check_fits
 from byoc.llm.layers import ModelWeights
 from byoc.llm.settings import Settings
 from byoc.llm.tensors import ModelTensors
+from byoc.llm.tokenizer import Tokenizer
 
 TOKENIZER = "tokenizer.json"
 
@@ -87,8 +88,22 @@ def _from_onnx(path: Path, settings: Settings) -> LanguageModel:
 
 
 def _tokenizer(folder: Path) -> bytes:
+    """The content of ``tokenizer.json``, seen to be one where the package that reads it is there."""
     path = folder / TOKENIZER
-    return path.read_bytes() if path.is_file() else b""
+    if not path.is_file():
+        return b""
+    content = path.read_bytes()
+    try:
+        Tokenizer(content)
+    except ToolchainError:
+        pass
+    except ArtifactError as error:
+        raise ModelFileError(
+            f"{path} is no tokenizer",
+            error.why,
+            "download it again, pip install --upgrade tokenizers, or remove the file and give token ids",
+        ) from None
+    return content
 
 
 def _checked(config: ModelConfig, settings: Settings) -> Settings:

@@ -35,7 +35,8 @@ def load(
 class LanguageSession:
     """One batch of sequences over a session of a compiled language model.
 
-    Sequences may differ in length.  An :class:`InputError` leaves them as they were.
+    Sequences may differ in length.  An :class:`InputError` leaves them as they were; a call that is interrupted leaves
+    the chunks that it read.
 
     Attributes
     ----------
@@ -96,15 +97,14 @@ class LanguageSession:
         rows = self._rows(tokens)
         counts = np.array([len(row) for row in rows])
         result = np.empty((self.batch, self.vocabulary), np.float32)
-        before = self.cache.lengths.copy()
         for begin in range(0, int(counts.max()), self.chunk):
             block, took = self._block(rows, begin)
             lasts = np.arange(self.batch) * block.shape[1] + np.maximum(took - 1, 0)
-            lengths = before + np.minimum(counts, begin)
-            logits = self._run("prefill", {"tokens": block, "lengths": lengths, "counts": took, "rows": lasts})
+            inputs = {"tokens": block, "lengths": self.cache.lengths, "counts": took, "rows": lasts}
+            logits = self._run("prefill", inputs)
+            self.cache.lengths = self.cache.lengths + took
             ends = (took > 0) & (counts <= begin + block.shape[1])
             result[ends] = logits[ends]
-        self.cache.lengths = before + counts
         return result
 
     def decode(self, tokens: Sequence[int] | Array, active: Sequence[bool] | Array | None = None) -> Array:
@@ -127,11 +127,10 @@ class LanguageSession:
         if len({len(row) for row in rows}) > 1:
             raise InputError("the rows to score differ in length", "", "score them one by one, or pad them")
         parts = []
-        before = self.cache.lengths.copy()
         for begin in range(0, len(rows[0]), self.chunk):
             block, took = self._block(rows, begin)
-            parts.append(self._run("score", {"tokens": block, "lengths": before + begin, "counts": took}))
-        self.cache.lengths = before + len(rows[0])
+            parts.append(self._run("score", {"tokens": block, "lengths": self.cache.lengths, "counts": took}))
+            self.cache.lengths = self.cache.lengths + took
         return np.concatenate(parts, axis=1)
 
     def reset(self) -> None:

@@ -14,6 +14,8 @@ from byoc import CacheLayout, FixedScale, Match, cache_layout, op, reject
 
 _SPLIT_TOKENS = 512  # fewer are not worth a task of their own
 _LANES = 16
+# What kernels work on lies on their stacks: channels of a head, numbers of a tile that waited, heads over one of keys.
+_HEAD, _TILE, _SHARED = 1024, 2**18, 256
 _MASKS = {2: "0x03030303", 4: "0x0f0f0f0f", 8: "-1"}
 
 
@@ -25,7 +27,16 @@ def _float_check(m: Match, *names: str) -> Any:
 
 
 def _append_check(m: Match) -> Any:
-    return _float_check(m, "new")
+    layout, _ = cache_layout(m.root.attrs)
+    if layout.waits and layout.tile[0] * layout.head_dim > _TILE:
+        return reject(f"tiles of {layout.tile[0]} tokens of {layout.head_dim} channels are not done", at=m["new"])
+    return _head_check(m, layout) or _float_check(m, "new")
+
+
+def _head_check(m: Match, layout: CacheLayout) -> Any:
+    if layout.head_dim > _HEAD:
+        return reject(f"heads of {layout.head_dim} channels are not done, only up to {_HEAD}")
+    return None
 
 
 def _append_emit(m: Match) -> str:
@@ -42,7 +53,11 @@ def _append_emit(m: Match) -> str:
 
 
 def _attention_check(m: Match) -> Any:
-    return _float_check(m, "query")
+    layout, _ = cache_layout(m.root.attrs, "k_")
+    heads, kv_heads = (m["query"].shape or (0, 0, 0, 0))[2], (m["keys"].shape or (0, 0, 0))[1]
+    if isinstance(heads, int) and isinstance(kv_heads, int) and heads > kv_heads * _SHARED:
+        return reject(f"{heads} heads over {kv_heads} are not done, only up to {_SHARED} over each", at=m["query"])
+    return _head_check(m, layout) or _float_check(m, "query")
 
 
 def _attention_emit(m: Match) -> str:

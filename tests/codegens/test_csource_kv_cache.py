@@ -76,3 +76,24 @@ def test_a_ring_holds_what_a_window_needs_however_long_the_sequence(capacity):
             k, v = (seen[name][b].transpose(1, 0, 2) for name in "kv")
             wanted = kv_reference.attend(inputs["query"][b], k, v, length, 8**-0.5, window=6)
             np.testing.assert_allclose(found[b], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "dim", "heads"), [("k8v8:g1024:per-channel", 512, 2), ("k32v32", 2048, 2), ("k32v32", 8, 257)]
+)
+def test_what_would_not_fit_the_stack_of_a_kernel_is_left_to_the_host(spec, dim, heads):
+    model = AttentionModel(spec, CSOURCE, batch=1, heads=heads, kv_heads=1, dim=dim)
+    owners = {op.op: op.owner for op in model.plan.functions[0].ops if op.op.startswith("byoc.kv")}
+    assert "host" in owners.values(), owners
+    inputs = model.random_inputs(np.random.default_rng(1), 3)
+    np.testing.assert_allclose(model.run(inputs, [0]), model.reference(inputs, [0]), rtol=1e-4, atol=1e-5)
+
+
+def test_as_many_tokens_as_may_wait_for_their_group_become_integers_together():
+    model = AttentionModel("k8v8:g1024:per-channel", CSOURCE, batch=1, dim=16, capacity=2048)
+    assert_owned(model)
+    random, length = np.random.default_rng(1), 0
+    for tokens in (1020, 1, 5):
+        inputs = model.random_inputs(random, tokens)
+        np.testing.assert_allclose(model.run(inputs, [length]), model.reference(inputs, [length]), rtol=2e-4, atol=2e-5)
+        length += tokens

@@ -135,7 +135,7 @@ def test_an_artifact_without_a_language_model_is_refused(capsys: pytest.CaptureF
         (["--kv", "k4v4:g32"], "[BYOC-100] keys cannot be kept in groups of 32: a head has 8 channels\n"),
         (["--kv", "k4v4:g8;7=k8v8:g8"], '[BYOC-100] "7=k8v8:g8" in "k4v4:g8;7=k8v8:g8" names no layers of the model\n'),
         (["--weights", "int3"], '[BYOC-100] "int3" is no format of weights\n'),
-        (["--weights", "awq4:g8"], "[BYOC-100] awq4:g8 needs a calibration text\n"),
+        (["--weights", "awq4:g8", "--kv", "k8v8:per-tensor"], "[BYOC-100] awq4:g8 and k8v8:per-tensor need a calibr"),
         (["--kv", "k8v8:per-tensor"], "[BYOC-100] k8v8:per-tensor needs a calibration text\n"),
         (["--weights", "awq4:g8", "--calibrate", "no.txt"], "[BYOC-106] no.txt cannot be read: No such file or direc"),
         (["--weights", "rtn4:g7"], "[BYOC-100] weights of 32 inputs cannot be kept in groups of 7\n"),
@@ -188,6 +188,22 @@ def test_a_calibration_text_chooses_the_same_weights_and_scales_again(
     _, out, _ = answer(capsys, "inspect", paths[0])
     assert "weights awq4:g8, calibrated on 900 tokens" in out and "caches k8v8:per-tensor" in out
     assert len(sequence(capsys, paths[0], "-p", "abc", "--max-tokens", 5)["ids"]) == 5
+
+
+def test_awq_without_a_text_reads_one_of_byoc_s_own(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    code, _, err = answer(capsys, "compile", folder, "-t", "csource", "--weights", "awq4:g8", "-o", tmp_path / "m.byoc")
+    assert code == 0 and err.startswith("awq4:g8 is calibrated on a text of byoc's own; --calibrate FILE takes one")
+    with zipfile.ZipFile(tmp_path / "m.byoc") as file:
+        facts = json.loads(file.read("manifest.json"))["language_model"]
+    assert facts["weights"] == "awq4:g8" and facts["calibration"]["tokens"] > 10_000
+
+
+def test_awq_without_a_text_and_a_tokenizer_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    make_folder(tmp_path / "m")
+    code, _, err = answer(capsys, "explain", tmp_path / "m", "-t", "csource", "--weights", "awq4:g8")
+    assert code == 2 and err.startswith("[BYOC-100] awq4:g8 needs a calibration text\n")
 
 
 def test_flags_of_language_models_are_refused_for_models_without_a_past(

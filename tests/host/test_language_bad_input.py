@@ -14,11 +14,11 @@ import tvm
 from safetensors.numpy import save_file
 
 import byoc
-from byoc.errors import ByocError, InputError, UsageError
+from byoc.errors import ByocError, InputError, ModelFileError, UsageError
 from byoc.llm import LanguageSession, Settings, WeightSpec, language_model, parse_kv
 from byoc.llm.checkpoint import Checkpoint
 from tests.golden import golden
-from tests.language_models import make_folder
+from tests.language_models import byte_tokenizer, make_folder
 
 TOLD = dict(part.split("\n", 1) for part in golden("language-model-errors.txt").strip().split("\n\n"))
 PROMPT = [1, 5, 9, 30]
@@ -272,3 +272,36 @@ def test_a_count_of_nothing_or_of_too_much_is_told(
 def test_a_text_in_the_place_of_a_format_is_told(name: str, kind: str) -> None:
     with pytest.raises(UsageError, match=rf'write byoc\.llm\.{kind}\.parse\("k8v8"\)'):
         Settings(**{name: "k8v8"})
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 5000, b"\xff\xfe", byte_tokenizer()[:-40]])
+def test_a_damaged_tokenizer_is_told_before_an_artifact_is_made(tmp_path: Path, content: bytes) -> None:
+    make_folder(tmp_path / "m")
+    (tmp_path / "m" / "tokenizer.json").write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"tokenizer\.json is no tokenizer"):
+        language_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("call", ["prefill", "score"])
+@pytest.mark.parametrize("kv", ["k32v32", "k8v8:g4:per-channel"])
+def test_a_call_that_is_interrupted_leaves_the_chunks_that_it_read(
+    folder: tuple[Path, dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch, kv: str, call: str
+) -> None:
+    session = compiled(folder[0], kv)
+    whole = session.fork()
+    whole.prefill([1, 5, 9, 30])
+    wanted = whole.decode([7])
+    run, chunks = session._run, []
+
+    def interrupted(entry: str, inputs: dict[str, Any]) -> Any:
+        if chunks:
+            raise KeyboardInterrupt
+        chunks.append(inputs)
+        return run(entry, inputs)
+
+    monkeypatch.setattr(session, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(session, call)([1, 5, 9, 30, 2, 3, 4])
+    monkeypatch.undo()
+    assert session.lengths.tolist() == [4]
+    np.testing.assert_allclose(session.decode([7]), wanted, rtol=1e-5, atol=1e-6)

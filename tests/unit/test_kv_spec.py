@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byoc.errors import UsageError
-from byoc.llm.kv_spec import BITS, GRANULARITIES, KEY_TRANSFORMS, CacheFormat, KVSpec
+from byoc.llm.kv_spec import BITS, GRANULARITIES, KEY_TRANSFORMS, CacheFormat, KVSpec, check_fits
 from byoc.llm.settings import Settings, parse_kv
 
 FORMATS = st.builds(
@@ -68,3 +68,10 @@ def test_an_option_that_contradicts_another_is_not_dropped_unseen(options: str, 
 def test_an_exception_for_layers_that_the_model_does_not_have_is_told(where: str) -> None:
     with pytest.raises(UsageError, match=r"names no layers of the model\n  why: its layers are 0 to 7"):
         parse_kv(f"k4v4;{where}=k8v8", 8)
+
+
+@pytest.mark.parametrize("text", ["k8v8:per-channel:g2048", "k16v4:v.per-block:g99999999999"])
+def test_more_tokens_than_may_wait_for_their_group_are_told(text: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot be kept in groups of \d+ tokens"):
+        check_fits(KVSpec.parse(text), 64)
+    check_fits(KVSpec.parse("k8v8:per-channel:g1024"), 64)

@@ -42,7 +42,7 @@ def write_gguf(folder: str | Path, path: str | Path, bits: int) -> Path:
         writer = gguf.GGUFWriter(str(partial), _NAMES[config.architecture])
         _write_settings(writer, config)
         tensors = ModelTensors(config, Checkpoint(folder))
-        for name in _tensor_names(config):
+        for name in _tensor_names(tensors):
             _write_tensor(gguf, writer, tensors, name, WEIGHT_TYPES[bits])
         _write_stretch(writer, config)
         writer.write_header_to_file()
@@ -71,10 +71,9 @@ def _write_settings(writer: Any, config: ModelConfig) -> None:
     writer.add_layer_norm_rms_eps(config.epsilon)
 
 
-def _tensor_names(config: ModelConfig) -> list[str]:
-    parts = [p for p in _PARTS if config.qk_norm or p not in ("q_norm", "k_norm")]
-    names = ["embedding", "final_norm", *(f"layers.{i}.{p}" for i in range(config.layers) for p in parts)]
-    return names if config.tied else [*names, "logits"]
+def _tensor_names(tensors: ModelTensors) -> list[str]:
+    left_out = {"frequencies", "logits"} if tensors.config.tied else {"frequencies"}
+    return [name for name in (*tensors.constants, *tensors.linear_layers) if name not in left_out]
 
 
 def _write_tensor(gguf: Any, writer: Any, tensors: ModelTensors, name: str, kind: str) -> None:
