@@ -67,7 +67,17 @@ class Dnnl(Codegen):
 
     # x86's vmaxps, in every primitive and post-op, takes the other operand where one is NaN; exp limits its operand.
     loses_nan: ClassVar[frozenset[str]] = frozenset(
-        {"nn.relu", "clip", "exp", "maximum", "minimum", "max", "min", *(f"nn.max_pool{n}d" for n in (1, 2, 3))}
+        {
+            "nn.relu",
+            "clip",
+            "exp",
+            "nn.softmax",
+            "maximum",
+            "minimum",
+            "max",
+            "min",
+            *(f"nn.max_pool{n}d" for n in (1, 2, 3)),
+        }
     )
 
     def available(self) -> str:

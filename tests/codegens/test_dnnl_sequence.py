@@ -161,6 +161,11 @@ def test_reductions_over_images_and_over_symbolic_axes():
     check(lambda x: op.sum(x, [1]), (2, "s", 6), sizes={"s": 5})
 
 
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min"])
+def test_a_symbolic_axis_of_one_element_is_reduced(name):
+    check(lambda x: op.nn.relu(op.add(getattr(op, name)(x, [1], True), const((1, 1, 1)))), (2, "s", 6), sizes={"s": 1})
+
+
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_softmax(axis):
     check(lambda x: op.nn.softmax(x, axis), (3, 4, 6))

@@ -20,8 +20,15 @@ void BuildPool(Builder& builder, const Op& op) {
   EmitAsTheyAre(builder, op, {{DNNL_ARG_SRC, source}}, make);
 }
 
-/* The result keeps the reduced dimensions, with size one. */
+/* The result keeps the reduced dimensions, with size one.  Where all of them have one element, which oneDNN refuses, it
+ * is the larger of the operand and itself. */
 void BuildReduction(Builder& builder, const Op& op) {
+  if (builder.Shape(op.inputs[0]) == builder.Shape(op.outputs[0])) {
+    Op same = op;
+    same.algorithm = "binary_max";
+    same.inputs = {op.inputs[0], op.inputs[0]};
+    return BuildBinary(builder, same);
+  }
   auto make = [&](const Arguments& operands, const memory::desc& result, const primitive_attr& attributes) {
     return Descriptor(dnnl::reduction::primitive_desc(builder.engine(), AlgorithmOf(op.algorithm),
                                                       operands[0].second.desc, result, 0, 0, attributes, true));
