@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import tvm
 from byoc_codegens.dnnl import library
 from tvm import relax
 
@@ -43,6 +44,30 @@ def test_an_artifact_runs_in_a_fresh_process_with_any_number_of_threads(tmp_path
         got = np.load(tmp_path / f"out{threads}.npz")
         for name, want in zip(got.files, wanted, strict=True):
             np.testing.assert_allclose(got[name], want, rtol=1e-5, atol=1e-6)
+
+
+@needs_onednn
+def test_the_child_of_a_fork_runs_what_its_parent_ran(tmp_path: Path) -> None:
+    function = relax_function(
+        lambda x: relax.op.nn.conv2d(x, relax.const(random_array((16, 8, 3, 3)), "float32"), padding=1),
+        ((1, 8, 24, 24), "float32"),
+    )
+    byoc.compile(tvm.IRModule({"main": function}), ["dnnl"], use_cache=False).save(tmp_path / "m.byoc")
+    program = (
+        "import byoc, numpy as np, os, signal\n"
+        "session = byoc.load('m.byoc', threads=2)\n"
+        "name, x = session.entry_functions[0].inputs[0].name, np.ones((1, 8, 24, 24), 'float32')\n"
+        "run = lambda s: next(iter(s.run({name: x}).values()))\n"
+        "before = run(session)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.alarm(20)\n"
+        "    same = [np.array_equal(run(s), before) for s in (session, byoc.load('m.byoc', threads=2))]\n"
+        "    os._exit(0 if all(same) else 1)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert np.array_equal(run(session), before)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=120)
 
 
 @needs_onednn

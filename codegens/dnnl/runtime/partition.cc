@@ -1,6 +1,7 @@
 #include "partition.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -16,12 +17,14 @@
 #include "tvm/ffi/function.h"
 
 extern "C" void omp_set_num_threads(int threads);
+extern "C" int omp_pause_resource_all(int kind);
 extern "C" __attribute__((visibility("hidden"))) int byoc_threads(void);  // byoc.h
 
 namespace byoc_dnnl {
 namespace {
 
 constexpr size_t kSchedulesKept = 16;
+constexpr int kPauseSoft = 1;  // omp_pause_soft
 
 /* OpenMP's threads outlive the last artifact, asleep in its library: what wakes them, such as SIGCONT, must find it. */
 void KeepOpenMP() {
@@ -31,6 +34,13 @@ void KeepOpenMP() {
     return found ? ::dlopen(info.dli_fname, RTLD_NOW | RTLD_NODELETE) : nullptr;
   }();
   (void)kept;
+}
+
+/* The child of a fork has the thread that forked and no other, but OpenMP would wait there for those that it had.  It ends
+ * them before, and starts others where it needs them. */
+void EndOpenMPThreadsBeforeForks() {
+  static const int registered = ::pthread_atfork([] { omp_pause_resource_all(kPauseSoft); }, nullptr, nullptr);
+  (void)registered;
 }
 
 /* A schedule for one set of extents and one number of threads, with as many contexts as runs ever overlapped. */
@@ -59,6 +69,7 @@ struct ByocDnnlPartition {
       : program(Program::Parse(text)), engine(dnnl::engine::kind::cpu, 0),
         packed(engine, std::vector<const void*>(constants, constants + program.constants.size())) {
     KeepOpenMP();
+    EndOpenMPThreadsBeforeForks();
     if (program.extents == 0) Find({}, byoc_threads());
   }
 
