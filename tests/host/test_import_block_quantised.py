@@ -24,9 +24,9 @@ def pack(quanta: np.ndarray, bits: int) -> np.ndarray:
 
 
 def product(
-    inputs: int, *, bits: int, block: int = 16, zero: str = "", bias: bool = False, **attributes: Any
+    inputs: int, *, bits: int, block: int = 16, zero: str = "", bias: bool = False, index: Any = None, **attributes: Any
 ) -> onnx.ModelProto:
-    """A model of one MatMulNBits; ``zero`` says how its zero points are stored."""
+    """A model of one MatMulNBits; ``zero`` says how its zero points are stored, ``index`` the block of each input."""
     blocks = -(-inputs // block)
     weights: dict[str, np.ndarray] = {
         "b": pack(RNG.integers(0, 1 << bits, (OUTPUTS, blocks, block)), bits),
@@ -43,7 +43,9 @@ def product(
         )
     if bias:
         weights["c"] = RNG.standard_normal(OUTPUTS).astype(np.float32)
-    names = f"x b s {'z' if zero else '_'} _ {'c' if bias else '_'}"
+    if index is not None:
+        weights["g"] = np.asarray(index, np.int32)
+    names = f"x b s {'z' if zero else '_'} {'_' if index is None else 'g'} {'c' if bias else '_'}"
     operator = node(
         "MatMulNBits", names, domain="com.microsoft", K=inputs, N=OUTPUTS, bits=bits, block_size=block, **attributes
     )
@@ -65,6 +67,18 @@ def product(
 def test_block_products_do_as_onnx_runtime_does(bits: int, inputs: int, zero: str) -> None:
     model = product(inputs, bits=bits, zero=zero, bias=bits == 4)
     assert_same(model, {"x": RNG.standard_normal((2, 3, inputs)).astype(np.float32)}, tolerance=1e-4)
+
+
+@pytest.mark.parametrize(("bits", "zero"), [(4, ""), (4, "packed"), (4, "halves"), (8, "packed"), (2, "")])
+def test_inputs_have_the_scale_of_the_block_that_g_idx_puts_them_into(bits: int, zero: str) -> None:
+    index = RNG.permutation(np.arange(64) // 16)
+    model = product(64, bits=bits, zero=zero, index=index)
+    assert_same(model, {"x": RNG.standard_normal((2, 3, 64)).astype(np.float32)}, tolerance=1e-4)
+
+
+def test_blocks_of_unlike_many_inputs_are_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match='"g_idx" does not put 16 inputs into each block'):
+        import_model(product(64, bits=4, index=[0] * 20 + [1] * 12 + [2] * 16 + [3] * 16))
 
 
 def test_a_product_of_floats_is_not_claimed_by_a_kernel_that_rounds_them_to_eight_bits() -> None:

@@ -21,6 +21,12 @@ def _fields(packed: np.ndarray, bits: int) -> np.ndarray:
     return apart.reshape(*packed.shape[:-1], -1).astype(np.uint8)
 
 
+def _packed(fields: np.ndarray, bits: int) -> np.ndarray:
+    """Bytes of integers, as :func:`_fields` takes them apart."""
+    together = fields.reshape(len(fields), -1, 8 // bits) << np.arange(0, 8, bits, dtype=np.uint8)
+    return np.asarray(np.bitwise_or.reduce(together, axis=-1))
+
+
 @lowers("MatMulNBits", domain=_MICROSOFT)
 def _block_product(view: NodeView) -> Value:
     """A, B, scales, zero_points, g_idx, bias.
@@ -32,8 +38,6 @@ def _block_product(view: NodeView) -> Value:
     exact = view.attribute("accuracy_level", 0) != 4
     if view.attribute("weight_prepacked", 0):
         view.refuse("its weights are packed for another machine (weight_prepacked)")
-    if view.has(4):
-        view.refuse('its input "g_idx" is not supported')
     if bits not in (2, 4, 8) or not block or block % 8:
         view.refuse(f"its weights have {bits} bits in blocks of {block}")
     blocks = -(-inputs // block)
@@ -46,6 +50,10 @@ def _block_product(view: NodeView) -> Value:
     x = view.tensor(0)
     if blocks * block != inputs:  # the last block is filled up
         x = view.emit(op.nn.pad(x, [0, 0] * (view.rank(0) - 1) + [0, blocks * block - inputs]))
+    order = _order(view, inputs, block)
+    if order is not None:
+        x = view.emit(op.take(x, constant(order), axis=-1, mode="clip"))
+        packed = _packed(_fields(packed, bits)[:, order], bits)
     dtype = view.dtype(0)
     if bits in (4, 8) and zero.dtype == np.uint8:
         x = x if dtype == "float32" else view.emit(op.astype(x, "float32"))
@@ -60,6 +68,18 @@ def _block_product(view: NodeView) -> Value:
         matrix = np.ascontiguousarray(weights.reshape(outputs, -1).T).astype(view.builder.numpy_dtype_of(view.value(0)))
         y = view.emit(op.matmul(x, constant(matrix)))
     return op.add(y, view.tensor(5)) if view.has(5) else y
+
+
+def _order(view: NodeView, inputs: int, block: int) -> np.ndarray | None:
+    """The inputs sorted by the blocks whose scale they have (g_idx), or None where they lie so; int64[inputs]."""
+    if not view.has(4):
+        return None
+    index = view.require_known(4, '"g_idx"').astype(np.int64)[:inputs]
+    order = np.argsort(index, kind="stable")
+    places = np.arange(inputs)
+    if inputs % block or not np.array_equal(index[order], places // block):
+        view.refuse(f'its input "g_idx" does not put {block} inputs into each block')
+    return None if np.array_equal(order, places) else order
 
 
 def _zero_points(view: NodeView, bits: int, outputs: int, blocks: int) -> np.ndarray:
