@@ -11,7 +11,7 @@ import pytest
 import byoc
 from byoc.errors import UnsupportedModelError
 from byoc.importer import import_model
-from tests.imported import assert_same, make_model, node
+from tests.imported import assert_same, make_model, node, run_on_host
 
 RNG = np.random.default_rng(0)
 OUTPUTS = 5
@@ -69,11 +69,27 @@ def test_block_products_do_as_onnx_runtime_does(bits: int, inputs: int, zero: st
     assert_same(model, {"x": RNG.standard_normal((2, 3, inputs)).astype(np.float32)}, tolerance=1e-4)
 
 
-@pytest.mark.parametrize(("bits", "zero"), [(4, ""), (4, "packed"), (4, "halves"), (8, "packed"), (2, "")])
-def test_inputs_have_the_scale_of_the_block_that_g_idx_puts_them_into(bits: int, zero: str) -> None:
-    index = RNG.permutation(np.arange(64) // 16)
-    model = product(64, bits=bits, zero=zero, index=index)
+@pytest.mark.parametrize("zero", ["", "halves"])
+def test_inputs_in_another_order_do_as_onnx_runtime_does(zero: str) -> None:
+    model = product(64, bits=4, zero=zero, index=RNG.permutation(np.arange(64) // 16))
     assert_same(model, {"x": RNG.standard_normal((2, 3, 64)).astype(np.float32)}, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_inputs_have_scale_and_zero_of_the_block_that_g_idx_puts_them_into(bits: int) -> None:
+    """By the operator's definition: ONNX Runtime 1.32 leaves packed zeros out here, and has no kernel for 8 bits."""
+    index = RNG.permutation(np.arange(64) // 16)
+    model = product(64, bits=bits, zero="packed", index=index)
+    stored = {w.name: onnx.numpy_helper.to_array(w) for w in model.graph.initializer}
+    quanta, zeros = (unpacked(stored[name].reshape(OUTPUTS, -1), bits) for name in "bz")
+    weights = (quanta - zeros[:, index]) * stored["s"].reshape(OUTPUTS, -1)[:, index]
+    x = RNG.standard_normal((2, 3, 64)).astype(np.float32)
+    np.testing.assert_allclose(run_on_host(model, {"x": x})[0], x @ weights.T, rtol=1e-4, atol=1e-4)
+
+
+def unpacked(stored: np.ndarray, bits: int) -> np.ndarray:
+    apart = stored[..., None] >> np.arange(0, 8, bits, dtype=np.uint8) & ((1 << bits) - 1)
+    return apart.reshape(len(stored), -1).astype(np.float64)
 
 
 def test_blocks_of_unlike_many_inputs_are_refused() -> None:
