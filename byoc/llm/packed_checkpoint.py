@@ -96,7 +96,14 @@ def read_packed(checkpoint: Checkpoint, prefix: str, form: PackedFormat, shape: 
     order = _order(checkpoint, prefix, inputs, group)
     if order is not None:
         quanta = quanta[:, order]
-    halves = np.ascontiguousarray(scale, dtype=np.float16)
+    with np.errstate(over="ignore"):
+        halves = np.ascontiguousarray(scale, dtype=np.float16)
+    if not np.isfinite(halves).all():
+        raise ModelFileError(
+            f'tensor "{prefix}.scales" holds {np.abs(scale).max():.6g}',
+            "scales are kept as float16, which ends at 65504",
+            "take the checkpoint in floats and quantise it with --weights",
+        )
     return PackedWeights(pack(quanta, form.bits), halves, np.ascontiguousarray(zero, dtype=np.uint8), form.bits, order)
 
 

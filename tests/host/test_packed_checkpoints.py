@@ -165,6 +165,8 @@ def with_changes(path, **changes):
         ({"scales": lambda a: a[:2].copy()}, r'"model.layers.1.mlp.down_proj.scales" .* has shape \[2, 32\]'),
         ({"qweight": lambda a: a.astype(np.float32)}, r'"model.layers.1.mlp.down_proj.qweight" is float32'),
         ({"g_idx": lambda a: a * 0}, r'"model.layers.1.mlp.down_proj.g_idx" does not put 8 inputs into each of 6'),
+        ({"scales": lambda a: a * 0 + np.float32(1e6)}, r'"model.layers.1.mlp.down_proj.scales" holds 1e\+06'),
+        ({"scales": lambda a: a * np.nan}, r'"model.layers.1.mlp.down_proj.scales" of .* holds NaN or infinity'),
         ({"g_idx": lambda a: a + 7}, r'"model.layers.1.mlp.down_proj.g_idx" does not put 8 inputs into each of 6'),
     ],
 )
