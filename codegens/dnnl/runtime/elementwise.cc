@@ -14,11 +14,14 @@ Value OfRank(Builder& builder, const Value& value, size_t rank) {
   return builder.Reshaped(value, shape);
 }
 
-/* Whether a post-op takes an operand with one element for each channel.  oneDNN 3.2's binary primitive finds that
- * element only where channels lie first or last among the axes of an image, and the layout tells which. */
+/* Whether a post-op takes an operand with one element for each channel, or any where an axis has one element.  oneDNN
+ * 3.2's binary primitive finds its elements only where channels lie first or last among the axes of an image, and the
+ * layout tells which. */
 bool ReadsByChannel(const Builder& builder, const Op& op) {
+  memory::dims whole = builder.Shape(op.outputs[0]);
+  bool ambiguous = std::count(whole.begin(), whole.end(), 1) > 0;
   return std::any_of(op.post_ops.begin(), op.post_ops.end(), [&](const PostOp& post_op) {
-    return post_op.input >= 0 && builder.Shape(post_op.input) != builder.Shape(op.outputs[0]);
+    return post_op.input >= 0 && (ambiguous || builder.Shape(post_op.input) != whole);
   });
 }
 
@@ -33,6 +36,17 @@ Value Operand(Builder& builder, const Op& op, int input, const memory::dims& row
   Value value = OfRank(builder, builder.Computed(op.inputs[input]), builder.Shape(op.outputs[0]).size());
   memory::dims shape = value.desc.get_dims();
   return rows.empty() ? value : builder.Reshaped(value, {shape[0], shape[1]});
+}
+
+/* The same memory with the strides of a dense layout, of channels first or last, also for axes of one element, whose
+ * strides oneDNN compares nowhere but relies on; as it is where it has another layout. */
+Value Dense(const Value& value) {
+  if (!IsStrided(value.desc)) return value;
+  memory::dims shape = value.desc.get_dims();
+  memory::desc plain = PlainDesc(shape, value.desc.get_data_type());
+  if (value.desc == plain) return {plain, value.buffer, value.offset};
+  memory::desc last = shape.size() > 2 ? ChannelsLastDesc(shape, value.desc.get_data_type()) : plain;
+  return value.desc == last ? Value{last, value.buffer, value.offset} : value;
 }
 
 bool HasChannelsFirstOrLast(const memory::desc& desc) {
@@ -111,6 +125,7 @@ void BuildBinary(Builder& builder, const Op& op) {
   memory::dims rows = by_channel ? RowsOfPixels(builder.Shape(op.outputs[0])) : memory::dims();
   Value left = Operand(builder, op, 0, rows), right = Operand(builder, op, 1, rows);
   if (by_channel && !HasChannelsFirstOrLast(left.desc)) left = builder.Plain(left);
+  left = Dense(left), right = Dense(right);
   if (left.desc.get_dims() == right.desc.get_dims()) {
     memory::data_type type = right.desc.get_data_type();
     if (IsStrided(left.desc) || type == left.desc.get_data_type()) right = builder.As(right, Retyped(left.desc, type));
