@@ -5,25 +5,19 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.zoo.built import built
 
 SOURCE = Path(__file__).with_name("count_allocations.c")
 
 
 def counting_library(folder: Path) -> Path:
     """The shared library to preload into a process whose allocations are to be counted; built if it is not there."""
-    library = folder / "count_allocations.so"
-    if not library.exists() or library.stat().st_mtime < SOURCE.stat().st_mtime:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = library.with_suffix(f".{os.getpid()}")
-        compiler = os.environ.get("CC", "cc")
-        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", str(partial), str(SOURCE)], check=True)
-        os.replace(partial, library)
-    return library
+    return built(SOURCE, folder / "count_allocations.so", "-shared", "-fPIC")
 
 
 @dataclass(frozen=True)

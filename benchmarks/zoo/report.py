@@ -21,7 +21,7 @@ from byoc.text_table import table
 PACKAGES = ("byoc", "apache-tvm", "onnx", "onnxruntime", "openvino", "onednn-cpu-gomp")
 HEADERS = (
     "model", "runner", "ms", *(f"/{name}" for name in FOREIGN), "/float", "floor ms", "/floor", "error", "busy",
-    "busy median", "compile s", "load s", "allocs", "own", "KiB", "faults",
+    "busy median", "compile s", "load s", "allocs", "own", "KiB", "faults", "trip ns",
 )  # fmt: skip
 
 LARGEST_ERROR = 1e-4  # of float32 models in float32, relative to ONNX Runtime's largest magnitude
@@ -93,7 +93,8 @@ LEGEND = (
     "error: largest difference from ONNX Runtime over the largest magnitude.  busy: slowdown beside a busy process, by "
     "the mean of all runs, which is what a row of them takes, and by the median.  load: to the first result.  allocs, "
     "KiB, faults: calls of the C allocator, memory asked of it and page faults in one run once warm, Python's own "
-    "included.  own: of the calls, those of the artifact's code."
+    "included.  own: of the calls, those of the artifact's code.  trip: from one processor to another and back; on a "
+    "virtual machine it changes, and where it is long, threads gain less."
 )
 
 
@@ -167,6 +168,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
         f"{row.own_allocations:.0f}" if row.own_allocations is not None else "",
         f"{row.allocated_bytes / 1024:.0f}" if row.allocated_bytes is not None else "",
         f"{row.faults:.0f}" if row.faults is not None else "",
+        f"{row.round_trip_ns:.0f}" if row.round_trip_ns is not None else "",
     ]
 
 

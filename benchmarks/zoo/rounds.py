@@ -19,6 +19,7 @@ from benchmarks.zoo.memory import counting_library
 from benchmarks.zoo.models import inputs_of, model_file
 from benchmarks.zoo.process import Worker, WorkerError
 from benchmarks.zoo.quantised import float_name
+from benchmarks.zoo.round_trip import round_trip_ns
 from benchmarks.zoo.spec import Runner
 from byoc.difference import difference
 
@@ -54,6 +55,7 @@ class Row:
     relative_error: largest difference from ONNX Runtime over the largest magnitude of the output.
     estimate_ms: what the cost model expects of the plan.
     own_allocations: of `allocations`, those that the artifact's code asked for, not a vendor's library or Python.
+    round_trip_ns: from one processor to another and back, the longer of before and after all rounds.
     """
 
     model: str
@@ -76,6 +78,7 @@ class Row:
     own_allocations: float | None = None
     summary: str = ""
     estimate_ms: float | None = None
+    round_trip_ns: float | None = None
 
     @property
     def key(self) -> tuple[str, str, int, int]:
@@ -141,6 +144,7 @@ def measure(
             _start(stack, running, folder, own, scratch / "inputs.npz", threads)
         for index, running in enumerate(all_running):
             _first_look(running, scratch / f"{index}.npz", effort)
+        trips = [round_trip_ns(folder)]
         for _ in range(effort.rounds):
             for running in all_running:
                 _turn(running, running.alone)
@@ -148,8 +152,10 @@ def measure(
                 with busy_neighbour(busy):
                     for running in all_running:
                         _turn(running, running.busy)
+        trips.append(round_trip_ns(folder))
         for running in all_running:
             _last_look(running, effort)
+            running.row["round_trip_ns"] = max((t for t in trips if t is not None), default=None)
         _compare(all_running)
     return [Row(**running.row) for running in all_running]
 
