@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 
 #include "ops.h"
@@ -17,7 +18,7 @@ Value OfRank(Builder& builder, const Value& value, size_t rank) {
 /* Whether a post-op takes an operand with one element for each channel, or any where an axis has one element.  oneDNN
  * 3.2's binary primitive finds its elements only where channels lie first or last among the axes of an image, and the
  * layout tells which. */
-bool ReadsByChannel(const Builder& builder, const Op& op) {
+bool ReadsByLayout(const Builder& builder, const Op& op) {
   memory::dims whole = builder.Shape(op.outputs[0]);
   bool ambiguous = std::count(whole.begin(), whole.end(), 1) > 0;
   return std::any_of(op.post_ops.begin(), op.post_ops.end(), [&](const PostOp& post_op) {
@@ -38,22 +39,20 @@ Value Operand(Builder& builder, const Op& op, int input, const memory::dims& row
   return rows.empty() ? value : builder.Reshaped(value, {shape[0], shape[1]});
 }
 
-/* The same memory with the strides of a dense layout, of channels first or last, also for axes of one element, whose
- * strides oneDNN compares nowhere but relies on; as it is where it has another layout. */
-Value Dense(const Value& value) {
-  if (!IsStrided(value.desc)) return value;
-  memory::dims shape = value.desc.get_dims();
-  memory::desc plain = PlainDesc(shape, value.desc.get_data_type());
-  if (value.desc == plain) return {plain, value.buffer, value.offset};
-  memory::desc last = shape.size() > 2 ? ChannelsLastDesc(shape, value.desc.get_data_type()) : plain;
-  return value.desc == last ? Value{last, value.buffer, value.offset} : value;
+/* The dense layout that a tensor has, channels first or last, with its strides also for axes of one element, which oneDNN
+ * compares nowhere but relies on; nothing where it has another layout. */
+std::optional<memory::desc> DenseLayout(const memory::desc& desc) {
+  if (!IsStrided(desc)) return {};
+  memory::dims shape = desc.get_dims();
+  memory::desc plain = PlainDesc(shape, desc.get_data_type());
+  if (desc == plain) return plain;
+  if (shape.size() <= 2) return {};
+  memory::desc last = ChannelsLastDesc(shape, desc.get_data_type());
+  return desc == last ? std::optional<memory::desc>(last) : std::nullopt;
 }
 
-bool HasChannelsFirstOrLast(const memory::desc& desc) {
-  memory::dims shape = desc.get_dims();
-  return !IsStrided(desc) || desc == PlainDesc(shape, desc.get_data_type()) ||
-         (shape.size() > 2 && desc == ChannelsLastDesc(shape, desc.get_data_type()));
-}
+/* The same memory, described by its dense layout where it has one. */
+Value Dense(const Value& value) { return {DenseLayout(value.desc).value_or(value.desc), value.buffer, value.offset}; }
 
 bool IsPlainLoop(const Descriptor& descriptor) { return std::string(descriptor.impl_info_str()).rfind("ref", 0) == 0; }
 
@@ -121,10 +120,10 @@ void BuildEltwise(Builder& builder, const Op& op) {
 
 /* The second operand may be broadcast to the first. */
 void BuildBinary(Builder& builder, const Op& op) {
-  bool by_channel = ReadsByChannel(builder, op);
-  memory::dims rows = by_channel ? RowsOfPixels(builder.Shape(op.outputs[0])) : memory::dims();
+  bool by_layout = ReadsByLayout(builder, op);
+  memory::dims rows = by_layout ? RowsOfPixels(builder.Shape(op.outputs[0])) : memory::dims();
   Value left = Operand(builder, op, 0, rows), right = Operand(builder, op, 1, rows);
-  if (by_channel && !HasChannelsFirstOrLast(left.desc)) left = builder.Plain(left);
+  if (by_layout && IsStrided(left.desc) && !DenseLayout(left.desc)) left = builder.Plain(left);
   left = Dense(left), right = Dense(right);
   if (left.desc.get_dims() == right.desc.get_dims()) {
     memory::data_type type = right.desc.get_data_type();
